@@ -1,0 +1,139 @@
+//! Kubernetes objects: our own kinds with their CRDs, and the foreign ones that are read.
+
+mod acme_certificate;
+mod ingress_route;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+pub use acme_certificate::{AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus};
+pub use ingress_route::{
+    CertificateRef, Domain, HttpRule, IngressRoute, IngressRouteSpec, IngressRouteStatus,
+    IngressRouteTCP, IngressRouteTcpSpec, Tls, TlsTcp,
+};
+
+/// Our group and the version of every kind in it.
+pub const GROUP: &str = "routecert.dev";
+pub const VERSION: &str = "v1alpha1";
+/// The group whose routes users of Traefik have.
+pub const TRAEFIK_GROUP: &str = "traefik.io";
+
+/// The CRDs as JSON, ready to be applied: file stem and definition.
+pub fn crds() -> Vec<(String, Value)> {
+    [
+        open_spec(definition(&IngressRoute::crd())),
+        open_spec(definition(&IngressRouteTCP::crd())),
+        without_subresources(definition(&AcmeCertificate::crd())),
+    ]
+    .into_iter()
+    .map(|crd| {
+        let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+        (format!("{GROUP}_{plural}"), crd)
+    })
+    .collect()
+}
+
+/// Paths of fields in `spec` that the kind does not know: reported, since nothing reads them.
+pub fn unknown_fields(crd: &CustomResourceDefinition, spec: &Value) -> Vec<String> {
+    let schema = definition(crd);
+    let mut found = Vec::new();
+    if let Some(schema) = schema.pointer(SPEC_SCHEMA) {
+        collect_unknown(schema, spec, "spec", &mut found);
+    }
+    found
+}
+
+const SPEC_SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+
+fn definition(crd: &CustomResourceDefinition) -> Value {
+    serde_json::to_value(crd).unwrap_or_default()
+}
+
+/// What the schema does not know is kept, so that it can be reported instead of pruned unseen.
+fn open_spec(mut crd: Value) -> Value {
+    if let Some(schema) = crd.pointer_mut(SPEC_SCHEMA) {
+        preserve_unknown(schema);
+    }
+    crd
+}
+
+fn preserve_unknown(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    for child in ["properties", "items"] {
+        match object.get_mut(child) {
+            Some(Value::Object(nested)) if child == "properties" => {
+                nested.values_mut().for_each(preserve_unknown);
+            }
+            Some(items) => preserve_unknown(items),
+            None => {}
+        }
+    }
+    if object.contains_key("properties") {
+        object.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+    }
+}
+
+/// One writer and nothing to separate: status is an ordinary field, written with the rest.
+fn without_subresources(mut crd: Value) -> Value {
+    if let Some(version) = crd.pointer_mut("/spec/versions/0").and_then(Value::as_object_mut) {
+        version.remove("subresources");
+    }
+    crd
+}
+
+fn collect_unknown(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            let Some(known) = schema.get("properties").and_then(Value::as_object) else { return };
+            for (field, nested) in fields {
+                let path = format!("{path}.{field}");
+                match known.get(field) {
+                    Some(schema) => collect_unknown(schema, nested, &path, found),
+                    None => found.push(path),
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items") else { return };
+            for (position, item) in items.iter().enumerate() {
+                collect_unknown(schema, item, &format!("{path}[{position}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_named_with_their_path() {
+        let spec = json!({
+            "entryPoint": ["web"],
+            "routes": [{"match": "Host(`a.x`)", "service": []}],
+            "tls": {"certresolver": "le"},
+        });
+        let found = unknown_fields(&IngressRoute::crd(), &spec);
+        assert_eq!(found, ["spec.entryPoint", "spec.routes[0].service", "spec.tls.certresolver"]);
+    }
+
+    #[test]
+    fn what_users_of_traefik_write_is_known() {
+        let spec = json!({
+            "entryPoints": ["websecure"],
+            "routes": [{
+                "kind": "Rule", "match": "Host(`a.x`)", "priority": 10, "syntax": "v3",
+                "middlewares": [{"name": "m", "namespace": "n"}],
+                "services": [{"name": "app", "port": 80, "sticky": {"cookie": {"name": "c"}}}],
+                "observability": {"metrics": true},
+            }],
+            "tls": {
+                "certResolver": "le", "secretName": "s", "options": {"name": "o"},
+                "store": {"name": "default"}, "domains": [{"main": "a.x", "sans": ["b.x"]}],
+            },
+        });
+        assert_eq!(unknown_fields(&IngressRoute::crd(), &spec), Vec::<String>::new());
+    }
+}

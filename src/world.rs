@@ -1,0 +1,314 @@
+//! Routes in → identities of the certificates that changed. Incremental: one route changed costs
+//! what it names, never a walk over all routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::cert::Id;
+use crate::config::{Config, EntryPoint};
+use crate::name::Names;
+use crate::resolver::Resolver;
+use crate::route;
+use crate::route::{Key, Reason, Refusal, Route};
+
+/// Names that a certificate may hold at public CAs (Let's Encrypt, profile `classic`).
+const MAX_NAMES: usize = 100;
+
+/// A certificate that at least one route leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    pub owner: String,
+    pub resolver: String,
+    pub names: Names,
+    pub routes: BTreeSet<Key>,
+}
+
+/// What one route leads to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Derived {
+    pub resolver: String,
+    /// Without duplicates, in the order of the route.
+    pub certificates: Vec<(Id, Names)>,
+    pub refusals: Vec<Refusal>,
+    /// `tls.secretName`, filled with the first of `certificates`.
+    pub copy: Option<String>,
+}
+
+impl Derived {
+    /// The certificate that fills `tls.secretName`.
+    pub fn first(&self) -> Option<&Id> {
+        self.certificates.first().map(|(id, _)| id)
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        Self { refusals: vec![refusal], ..Self::default() }
+    }
+}
+
+/// Which certificates and routes have to be looked at again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    pub ids: BTreeSet<Id>,
+    pub routes: BTreeSet<Key>,
+}
+
+impl Changed {
+    pub fn merge(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.routes.extend(other.routes);
+    }
+}
+
+/// Routes claiming one Secret: the oldest comes first and wins.
+type Claims = BTreeSet<(Timestamp, Key)>;
+
+#[derive(Debug)]
+pub struct World {
+    resolvers: BTreeMap<String, Result<Resolver, String>>,
+    entry_points: BTreeMap<String, EntryPoint>,
+    class: Option<String>,
+    routes: BTreeMap<Key, (Route, Derived)>,
+    wants: BTreeMap<Id, Want>,
+    /// Namespace and name of a Secret that routes want filled.
+    copies: BTreeMap<(String, String), Claims>,
+    /// Routes whose spec does not decode.
+    unreadable: BTreeSet<Key>,
+}
+
+impl World {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            resolvers: config.resolvers.clone(),
+            entry_points: config.entry_points.clone(),
+            class: config.kubernetes_crd.as_ref().and_then(|crd| crd.ingress_class.clone()),
+            routes: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+        }
+    }
+
+    pub fn want(&self, id: &Id) -> Option<&Want> {
+        self.wants.get(id)
+    }
+
+    pub fn wants(&self) -> impl Iterator<Item = (&Id, &Want)> {
+        self.wants.iter()
+    }
+
+    pub fn route(&self, key: &Key) -> Option<&(Route, Derived)> {
+        self.routes.get(key)
+    }
+
+    pub fn resolver(&self, name: &str) -> Option<&Resolver> {
+        self.resolvers.get(name)?.as_ref().ok()
+    }
+
+    /// Secrets of `owner` that are to hold the certificate `id`, each won by its oldest route.
+    pub fn copies_of(&self, id: &Id, owner: &str) -> Vec<String> {
+        let Some(want) = self.wants.get(id) else { return Vec::new() };
+        let names: BTreeSet<&String> = want
+            .routes
+            .iter()
+            .filter_map(|key| self.routes.get(key))
+            .filter(|(_, derived)| derived.first() == Some(id))
+            .filter_map(|(_, derived)| derived.copy.as_ref())
+            .collect();
+        let wins = |name: &&&String| self.winner(owner, name).is_some_and(|winner| winner == id);
+        names.iter().filter(wins).map(|name| (*name).clone()).collect()
+    }
+
+    /// The certificate that fills a Secret.
+    pub fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
+        let claims = self.copies.get(&(namespace.to_owned(), secret.to_owned()))?;
+        let (_, key) = claims.first()?;
+        self.routes.get(key)?.1.first()
+    }
+
+    /// Whether some route of `namespace` cannot be read, so that what it wants is not known.
+    pub fn is_unclear(&self, namespace: &str) -> bool {
+        self.unreadable.iter().any(|key| key.namespace == namespace)
+    }
+
+    /// A route appeared, changed (`Some`) or went (`None`).
+    pub fn apply(&mut self, key: &Key, route: Option<Route>) -> Changed {
+        let mut changed = Changed::default();
+        changed.routes.insert(key.clone());
+        if let Some((old, derived)) = self.routes.remove(key) {
+            self.forget(&old, &derived, &mut changed);
+        }
+        if let Some(route) = route.filter(|route| self.is_ours(route)) {
+            let derived = self.derive(&route);
+            self.routes.insert(key.clone(), (route.clone(), derived.clone()));
+            self.remember(&route, &derived, &mut changed);
+        }
+        changed
+    }
+
+    fn forget(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
+        self.unreadable.remove(&route.key);
+        for (id, _) in &derived.certificates {
+            changed.ids.insert(id.clone());
+            if let Some(want) = self.wants.get_mut(id) {
+                want.routes.remove(&route.key);
+                if want.routes.is_empty() {
+                    self.wants.remove(id);
+                }
+            }
+        }
+        if let Some(secret) = &derived.copy {
+            let place = (route.key.namespace.clone(), secret.clone());
+            if let Some(claims) = self.copies.get_mut(&place) {
+                claims.remove(&claim(route));
+                if claims.is_empty() {
+                    self.copies.remove(&place);
+                }
+            }
+            self.touch_claimants(&place, changed);
+        }
+    }
+
+    fn remember(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
+        for (id, names) in &derived.certificates {
+            changed.ids.insert(id.clone());
+            let want = self.wants.entry(id.clone()).or_insert_with(|| Want {
+                owner: route.key.namespace.clone(),
+                resolver: derived.resolver.clone(),
+                names: names.clone(),
+                routes: BTreeSet::new(),
+            });
+            want.routes.insert(route.key.clone());
+        }
+        if is_unreadable(derived) {
+            self.unreadable.insert(route.key.clone());
+        }
+        if let Some(secret) = &derived.copy {
+            let place = (route.key.namespace.clone(), secret.clone());
+            self.copies.entry(place.clone()).or_default().insert(claim(route));
+            self.touch_claimants(&place, changed);
+        }
+    }
+
+    /// Who fills a Secret may have changed for every route that names it.
+    fn touch_claimants(&self, place: &(String, String), changed: &mut Changed) {
+        for (_, key) in self.copies.get(place).into_iter().flatten() {
+            changed.routes.insert(key.clone());
+            if let Some((_, derived)) = self.routes.get(key) {
+                changed.ids.extend(derived.first().cloned());
+            }
+        }
+    }
+
+    /// Traefik's filter: the configured class; without one, no class or `traefik`.
+    fn is_ours(&self, route: &Route) -> bool {
+        let class = route.class.as_deref().unwrap_or_default();
+        match self.class.as_deref().unwrap_or_default() {
+            "" => class.is_empty() || class == "traefik",
+            wanted => class == wanted,
+        }
+    }
+
+    fn derive(&self, route: &Route) -> Derived {
+        let unreadable = |ask: &Result<Names, Refusal>| {
+            ask.as_ref().err().filter(|refusal| refusal.reason == Reason::InvalidObject).cloned()
+        };
+        if let Some(refusal) = route.asks.iter().find_map(unreadable) {
+            return Derived::refused(refusal);
+        }
+        let Some((resolver, asks)) = self.wish(route) else { return Derived::default() };
+        match self.check(&resolver, route) {
+            Ok(()) => derive_all(route, resolver, asks),
+            Err(refusal) => Derived::refused(refusal),
+        }
+    }
+
+    /// The resolver that the route asks, and for what. The route's own `tls` block, even an empty
+    /// one, replaces that of its entry points.
+    fn wish(&self, route: &Route) -> Option<(String, Vec<Result<Names, Refusal>>)> {
+        if let Some(tls) = &route.tls {
+            return Some((tls.resolver.clone()?, route.asks.clone()));
+        }
+        let mut models = route.entry_points.iter().filter_map(|name| {
+            let model = self.entry_points.get(name)?.tls.as_ref()?;
+            Some((model.cert_resolver.clone()?, &model.domains))
+        });
+        let (resolver, domains) = models.next()?;
+        let asks = if domains.is_empty() {
+            route.asks.clone()
+        } else {
+            domains.iter().map(|domain| route::names_of(&domain.main, &domain.sans)).collect()
+        };
+        Some((resolver, asks))
+    }
+
+    fn check(&self, name: &str, route: &Route) -> Result<(), Refusal> {
+        if let Some(missing) =
+            route.entry_points.iter().find(|entry| !self.entry_points.contains_key(*entry))
+        {
+            let message = format!("entry point `{missing}` is not in the configuration{}", known(self.entry_points.keys()));
+            return Err(Refusal::new(Reason::UnknownEntryPoint, message));
+        }
+        match self.resolvers.get(name) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(why)) => Err(Refusal::new(
+                Reason::ResolverUnusable,
+                format!("resolver `{name}` cannot be used: {why}"),
+            )),
+            None => Err(Refusal::new(
+                Reason::UnknownResolver,
+                format!(
+                    "resolver `{name}` is not in certificatesResolvers{}",
+                    known(self.resolvers.keys())
+                ),
+            )),
+        }
+    }
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; known: {}", names.join(", ")) }
+}
+
+fn derive_all(route: &Route, resolver: String, asks: Vec<Result<Names, Refusal>>) -> Derived {
+    let mut derived = Derived { resolver, ..Derived::default() };
+    let mut seen = BTreeSet::new();
+    for ask in asks {
+        match ask.and_then(orderable) {
+            Ok(names) => {
+                let id = Id::of(&route.key.namespace, &derived.resolver, &names);
+                if seen.insert(id.clone()) {
+                    derived.certificates.push((id, names));
+                }
+            }
+            Err(refusal) => derived.refusals.push(refusal),
+        }
+    }
+    let secret = route.tls.as_ref().and_then(|tls| tls.secret_name.clone());
+    derived.copy = secret.filter(|_| !derived.certificates.is_empty());
+    derived
+}
+
+/// Names that an order of HTTP-01 can have.
+fn orderable(names: Names) -> Result<Names, Refusal> {
+    if let Some(wildcard) = names.iter().find(|name| name.is_wildcard()) {
+        return Err(Refusal::new(
+            Reason::WildcardNeedsDns01,
+            format!("`{wildcard}` can only be proven by DNS-01, which the resolver does not have"),
+        ));
+    }
+    if names.len() > MAX_NAMES {
+        let message = format!("{} names; a certificate holds {MAX_NAMES} at most", names.len());
+        return Err(Refusal::new(Reason::TooManyNames, message));
+    }
+    Ok(names)
+}
+
+fn claim(route: &Route) -> (Timestamp, Key) {
+    (route.created.unwrap_or(Timestamp::MAX), route.key.clone())
+}
+
+fn is_unreadable(derived: &Derived) -> bool {
+    derived.refusals.iter().any(|refusal| refusal.reason == Reason::InvalidObject)
+}
