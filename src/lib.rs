@@ -9,4 +9,5 @@ pub mod http;
 pub mod name;
 pub mod order;
 pub mod resolver;
+pub mod rule;
 pub mod store;
