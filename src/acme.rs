@@ -12,6 +12,7 @@ use instant_acme::{
 use jiff::Timestamp;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
+use crate::cert::Key;
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::http;
@@ -39,34 +40,10 @@ pub enum Error {
     AccountGone(String),
     #[error("the CA does not know the order any more: {0}")]
     OrderGone(String),
+    #[error("the account's key cannot be used: {0}")]
+    BadAccountKey(String),
     #[error("the CA did not settle the order in time")]
     Timeout,
-}
-
-/// The key of an account, PKCS#8, ECDSA P-256. Its `Debug` shows nothing.
-#[derive(Clone)]
-pub struct AccountKey(Vec<u8>);
-
-impl AccountKey {
-    pub fn generate() -> Result<Self, Error> {
-        let (_, pkcs8) = instant_acme::Key::generate_pkcs8().map_err(classify)?;
-        Ok(Self(pkcs8.secret_pkcs8_der().to_vec()))
-    }
-
-    pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
-        instant_acme::Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(der)).map_err(classify)?;
-        Ok(Self(der.to_vec()))
-    }
-
-    pub fn pkcs8(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for AccountKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AccountKey(***)")
-    }
 }
 
 /// A registered account at one CA.
@@ -84,10 +61,10 @@ impl std::fmt::Debug for Account {
 pub async fn register(
     client: http::Client,
     directory: &str,
-    key: &AccountKey,
+    key: &Key,
     email: &str,
 ) -> Result<Account, Error> {
-    let der = PrivatePkcs8KeyDer::from(key.0.clone());
+    let der = pkcs8(key)?;
     let pair = (
         instant_acme::Key::from_pkcs8_der(der.clone_key()).map_err(classify)?,
         rustls_pki_types::PrivateKeyDer::Pkcs8(der),
@@ -106,15 +83,23 @@ pub async fn register(
 pub async fn open(
     client: http::Client,
     directory: &str,
-    key: &AccountKey,
+    key: &Key,
     url: &str,
 ) -> Result<Account, Error> {
-    let der = PrivatePkcs8KeyDer::from(key.0.as_slice());
+    let der = pkcs8(key)?;
     let account = transport::builder(client)
         .from_parts(url.to_owned(), der, directory.to_owned())
         .await
         .map_err(classify)?;
     Ok(Account(account))
+}
+
+fn pkcs8(key: &Key) -> Result<PrivatePkcs8KeyDer<'static>, Error> {
+    match key.der() {
+        Ok(rustls_pki_types::PrivateKeyDer::Pkcs8(der)) => Ok(der),
+        Ok(_) => Err(Error::BadAccountKey("it is not in PKCS#8".to_owned())),
+        Err(error) => Err(Error::BadAccountKey(error.to_string())),
+    }
 }
 
 impl Account {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -93,6 +94,27 @@ fn ders(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     CertificateDer::pem_slice_iter(pem)
         .map(|der| der.map(|der| der.to_vec()).map_err(|error| error.to_string()))
         .collect()
+}
+
+/// Asked before every request that must not be made by one who no longer leads. Measured by the
+/// monotonic clock of this process, never by comparing clocks.
+#[derive(Clone)]
+pub struct Fence(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Fence {
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    pub fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl Debug for Fence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Fence").field(&self.holds()).finish()
+    }
 }
 
 /// What a watch tells: changes, and when it knows everything that was there.

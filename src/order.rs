@@ -26,6 +26,9 @@ pub struct State {
     pub owner: String,
     pub resolver: String,
     pub names: Names,
+    /// Kinds of the routes that wanted it last: only their going away is a reason to remove it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
     /// The order in flight. Key and URL are stored before anything is done with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -58,6 +61,7 @@ impl State {
             owner: owner.to_owned(),
             resolver: resolver.to_owned(),
             names: names.clone(),
+            kinds: Vec::new(),
             pending: None,
             failures: Vec::new(),
             issued: Vec::new(),

@@ -1,0 +1,317 @@
+//! Drives one order: store the state, do one effect, feed the event back, until it is over.
+//!
+//! The order of writes is the architecture's: order URL and key are in the state before the order
+//! is looked at, the answers are visible before the CA is told, the certificate is stored in one
+//! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
+
+mod accounts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::acme;
+use crate::acme::Account;
+use crate::cert::{Certificate, Id, Key};
+use crate::cluster::Fence;
+use crate::name::Names;
+use crate::order;
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, State, Unproven};
+use crate::plan::Held;
+use crate::resolver::Resolver;
+use crate::store;
+use crate::store::{Label, Store, Table, Versioned};
+
+pub use accounts::Accounts;
+
+/// One issuance needs about ten steps; a CA that leads in circles is left after this many.
+const MAX_STEPS: usize = 40;
+/// How long one poll may last before the worker gives its place to others.
+const POLL_LIMIT: Duration = Duration::from_secs(60);
+
+/// What drivers share.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub store: Store,
+    pub table: Table,
+    pub accounts: Arc<Accounts>,
+    pub fence: Fence,
+}
+
+/// The certificate to get.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub id: Id,
+    pub owner: String,
+    pub names: Names,
+    pub kinds: Vec<String>,
+    pub resolver: Resolver,
+}
+
+/// How a drive ended; what the state now says is what [`State`] says.
+#[derive(Debug)]
+pub enum Outcome {
+    Issued(State),
+    /// The failure is recorded in the state.
+    Failed(State),
+    /// Nothing could be recorded: the state is to be read again.
+    Interrupted(String),
+}
+
+/// What stops a drive.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error(transparent)]
+    Acme(#[from] acme::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("{message}")]
+    GiveUp { kind: FailureKind, message: String },
+    #[error("this controller no longer leads")]
+    Fenced,
+}
+
+/// Gets the certificate, or records why not. `clock` is read once an event.
+pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outcome {
+    let mut driver = match Driver::begin(engine, job, clock).await {
+        Ok(driver) => driver,
+        Err(error) => return Outcome::Interrupted(error.to_string()),
+    };
+    match driver.run().await {
+        Ok(()) => Outcome::Issued(driver.state),
+        Err(stop) => driver.record(stop).await,
+    }
+}
+
+struct Driver<'a> {
+    engine: &'a Engine,
+    job: &'a Job,
+    clock: fn() -> Timestamp,
+    state: State,
+    version: Option<String>,
+    account: Option<Account>,
+}
+
+impl<'a> Driver<'a> {
+    async fn begin(
+        engine: &'a Engine,
+        job: &'a Job,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, store::Error> {
+        let read = engine.store.state(&job.id).await?;
+        let (mut state, version) = match read {
+            Some(Versioned { value, version }) => (value, Some(version)),
+            None => (State::new(&job.owner, &job.resolver.name, &job.names), None),
+        };
+        // An order at another CA than the resolver's is of no use any more.
+        state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
+        Ok(Self { engine, job, clock, state, version, account: None })
+    }
+
+    async fn run(&mut self) -> Result<(), Stop> {
+        let mut event = Event::Begin;
+        for _ in 0..MAX_STEPS {
+            let (state, effect) = order::next(&self.state, event);
+            self.store(state).await?;
+            event = match self.act(effect).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(()),
+                // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
+                Err(Stop::Acme(acme::Error::OtherState(_))) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    Event::Begin
+                }
+                Err(stop) => return Err(stop),
+            };
+        }
+        let message = format!("the order did not end after {MAX_STEPS} steps");
+        Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+    }
+
+    /// Writes only differences.
+    async fn store(&mut self, state: State) -> Result<(), Stop> {
+        if state == self.state {
+            return Ok(());
+        }
+        self.may_act()?;
+        let written =
+            self.engine.store.put_state(&self.job.id, &state, self.version.as_deref()).await?;
+        self.version = Some(written);
+        self.state = state;
+        Ok(())
+    }
+
+    async fn act(&mut self, effect: Effect) -> Result<Option<Event>, Stop> {
+        self.may_act()?;
+        let event = match effect {
+            Effect::Place => self.place().await?,
+            Effect::Look(pending) => {
+                let now = (self.clock)();
+                Event::Seen(self.account().await?.look(&pending.url, now).await?)
+            }
+            Effect::Present(unproven) => self.present(unproven).await?,
+            Effect::Prove(unproven) => self.prove(unproven).await?,
+            Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
+            Effect::Finalize(pending) => self.finalize(&pending).await?,
+            Effect::Await(pending) => {
+                self.account().await?.wait(&pending.url, POLL_LIMIT).await?;
+                Event::Begin
+            }
+            Effect::Download(pending) => self.download(&pending).await?,
+            Effect::Keep(certificate) => self.keep(certificate).await?,
+            Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
+            Effect::Done => return Ok(None),
+        };
+        Ok(Some(event))
+    }
+
+    /// The key is made before the order, so that both are stored in one write.
+    async fn place(&mut self) -> Result<Event, Stop> {
+        let key = self.new_key().await?;
+        let account = self.account().await?;
+        self.may_act()?;
+        let url = account.place(&self.job.names).await?;
+        tracing::info!(names = %self.job.names, order = %url, "order placed");
+        self.state.kinds.clone_from(&self.job.kinds);
+        let ca = self.job.resolver.ca_server.clone();
+        Ok(Event::Placed { url, ca, key, at: (self.clock)() })
+    }
+
+    async fn new_key(&self) -> Result<Key, Stop> {
+        let key_type = self.job.resolver.key_type;
+        let failed = |message| Stop::GiveUp { kind: FailureKind::Unreachable, message };
+        tokio::task::spawn_blocking(move || Key::generate(key_type))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+        let answers =
+            unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
+        self.engine.table.present(answers).await?;
+        tokio::time::sleep(self.job.resolver.http_challenge.delay).await;
+        Ok(Event::Presented(unproven))
+    }
+
+    /// Whatever becomes of it, the answers are taken away next.
+    async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
+        let proved = self.account().await?.prove(&pending.url, &unproven, POLL_LIMIT).await;
+        if let Err(error) = proved {
+            self.withdraw(&unproven).await?;
+            return Err(error.into());
+        }
+        Ok(Event::Settled(unproven))
+    }
+
+    async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
+        let tokens = unproven.iter().map(|one| one.token.clone()).collect();
+        self.engine.table.withdraw(tokens).await?;
+        Ok(Event::Withdrawn)
+    }
+
+    async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let csr = pending.key.csr(&self.job.names).map_err(|error| Stop::GiveUp {
+            kind: FailureKind::Refused,
+            message: format!("no signing request can be made: {error}"),
+        })?;
+        self.account().await?.finalize(&pending.url, &csr).await?;
+        Ok(Event::Begin)
+    }
+
+    async fn download(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let chain = self.account().await?.download(&pending.url).await?;
+        match Certificate::parse(&chain, pending.key.pem()) {
+            Ok(certificate) => Ok(Event::Downloaded(certificate)),
+            Err(error) => {
+                let state = State { pending: None, ..self.state.clone() };
+                self.store(state).await?;
+                let message = format!("the CA sent a chain that cannot be used: {error}");
+                Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+            }
+        }
+    }
+
+    /// K1, conditional on what is there now; already there after a crash: nothing to write.
+    async fn keep(&mut self, certificate: Certificate) -> Result<Event, Stop> {
+        let present = self.engine.store.certificate(&self.job.id).await?;
+        let there = present
+            .as_ref()
+            .and_then(|entry| entry.content.as_ref().ok())
+            .is_some_and(|held| held.key() == certificate.key());
+        if !there {
+            let label = Label {
+                id: &self.job.id,
+                owner: &self.job.owner,
+                resolver: &self.job.resolver.name,
+                names: &self.job.names,
+            };
+            self.may_act()?;
+            let version = present.as_ref().map(|entry| entry.version.as_str());
+            self.engine.store.keep(label, &certificate, version).await?;
+        }
+        tracing::info!(
+            names = %self.job.names,
+            not_after = %certificate.facts().not_after,
+            "certificate stored"
+        );
+        Ok(Event::Stored { at: (self.clock)(), certificate })
+    }
+
+    async fn account(&mut self) -> Result<Account, Stop> {
+        if let Some(account) = &self.account {
+            return Ok(account.clone());
+        }
+        let account = self.engine.accounts.open(&self.job.resolver, &self.engine.fence).await?;
+        self.account = Some(account.clone());
+        Ok(account)
+    }
+
+    fn may_act(&self) -> Result<(), Stop> {
+        if self.engine.fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
+    }
+
+    /// A failure is part of the state, so that a restart does not begin again at once.
+    async fn record(mut self, stop: Stop) -> Outcome {
+        let at = (self.clock)();
+        let (kind, not_before) = match &stop {
+            Stop::Fenced | Stop::Store(_) => return Outcome::Interrupted(stop.to_string()),
+            Stop::GiveUp { kind, .. } => (*kind, None),
+            Stop::Acme(error) => self.classify(error, at).await,
+        };
+        let message = order::shown(&stop.to_string());
+        let mut state = self.state.clone();
+        if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {
+            state.pending = None;
+        }
+        order::fail(&mut state, Failure { at, kind, message, not_before });
+        match self.store(state).await {
+            Ok(()) => Outcome::Failed(self.state),
+            Err(error) => Outcome::Interrupted(format!("{stop}; and: {error}")),
+        }
+    }
+
+    async fn classify(&self, error: &acme::Error, at: Timestamp) -> (FailureKind, Option<Timestamp>) {
+        match error {
+            acme::Error::RateLimited { retry_after, .. } => {
+                (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
+            }
+            acme::Error::AccountGone(_) => {
+                self.engine.accounts.forget(&self.job.resolver).await;
+                (FailureKind::Unreachable, None)
+            }
+            acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),
+            _ => (FailureKind::Refused, None),
+        }
+    }
+}
+
+/// What the plan needs to know of a stored certificate.
+pub fn held(entry: &store::Entry) -> Held {
+    match &entry.content {
+        Ok(certificate) => Held::Certificate(certificate.facts().clone()),
+        Err(error) => Held::Unreadable(error.to_string()),
+    }
+}

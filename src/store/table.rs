@@ -1,0 +1,227 @@
+//! The challenge table, written: gathered for 50 ms, one write a shard, then seen by our own watch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::challenge;
+use crate::challenge::{Answer, SHARDS};
+use crate::cluster::Fence;
+use crate::store::{Error, Shard, Store, format};
+
+/// Commands that arrive within this share their writes.
+const GATHER: Duration = Duration::from_millis(50);
+/// Between our watch showing an answer and telling the CA: other replicas' watches are as fast.
+const SETTLE: Duration = Duration::from_millis(200);
+/// The watch shows a write within milliseconds; past this it has trouble.
+const SEEN_WITHIN: Duration = Duration::from_secs(20);
+
+/// The leader's hand on the challenge table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    commands: mpsc::Sender<Command>,
+    /// Tokens that our own watch shows.
+    visible: watch::Receiver<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Command {
+    change: Edit,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+#[derive(Debug)]
+enum Edit {
+    Put(Vec<(String, Answer)>),
+    Take(Vec<String>),
+    /// Drop what an earlier leader left and nobody goes on with.
+    Settle,
+}
+
+impl Table {
+    /// Takes over what an earlier leader left; its tasks run in `tasks`.
+    pub async fn take_over(
+        store: &Store,
+        fence: Fence,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, Error> {
+        let (commands, receiver) = mpsc::channel(256);
+        let (shows, visible) = watch::channel(BTreeSet::new());
+        let mut writer = Writer { store: store.clone(), fence, shards: Vec::new() };
+        for index in 0..SHARDS {
+            writer.shards.push(Stored::read(store, index).await?);
+        }
+        tasks.spawn(writer.run(receiver));
+        tasks.spawn(follow(store.clone(), shows));
+        Ok(Self { commands, visible })
+    }
+
+    /// Returns once every answer can be seen by whoever watches the table.
+    pub async fn present(&self, answers: Vec<(String, Answer)>) -> Result<(), Error> {
+        let tokens: Vec<String> = answers.iter().map(|(token, _)| token.clone()).collect();
+        self.command(Edit::Put(answers)).await?;
+        let mut visible = self.visible.clone();
+        let all = visible.wait_for(|seen| tokens.iter().all(|token| seen.contains(token)));
+        match tokio::time::timeout(SEEN_WITHIN, all).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return Err(stopped("its own watch does not show the answers")),
+        }
+        tokio::time::sleep(SETTLE).await;
+        Ok(())
+    }
+
+    pub async fn withdraw(&self, tokens: Vec<String>) -> Result<(), Error> {
+        self.command(Edit::Take(tokens)).await
+    }
+
+    /// To be called once no order of an earlier leader is in flight any more.
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.command(Edit::Settle).await
+    }
+
+    async fn command(&self, change: Edit) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        let stopping = || stopped("this controller is stopping");
+        self.commands.send(Command { change, done }).await.map_err(|_closed| stopping())?;
+        outcome.await.map_err(|_closed| stopping())?
+    }
+}
+
+fn stopped(cause: &str) -> Error {
+    Error::Failed { object: "challenge table".to_owned(), cause: cause.to_owned() }
+}
+
+async fn follow(store: Store, shows: watch::Sender<BTreeSet<String>>) {
+    let mut shards: BTreeMap<u8, BTreeSet<String>> = BTreeMap::new();
+    let mut changes = store.challenges();
+    while let Some(Shard { index, answers }) = changes.next().await {
+        shards.insert(index, answers.into_keys().collect());
+        let all = shards.values().flatten().cloned().collect();
+        if shows.send(all).is_err() {
+            return;
+        }
+    }
+}
+
+struct Writer {
+    store: Store,
+    fence: Fence,
+    shards: Vec<Stored>,
+}
+
+/// One ConfigMap as we know it and as it is to be.
+struct Stored {
+    shard: Shard,
+    version: Option<String>,
+    /// Tokens of ours; the others are an earlier leader's.
+    live: BTreeSet<String>,
+    dirty: bool,
+}
+
+impl Stored {
+    async fn read(store: &Store, index: u8) -> Result<Self, Error> {
+        let map = store.read(&store.config_maps(), &challenge::shard_name(index)).await?;
+        let version = map.as_ref().and_then(|map| map.metadata.resource_version.clone());
+        let shard = map.as_ref().and_then(format::shard);
+        let shard = shard.unwrap_or(Shard { index, answers: BTreeMap::new() });
+        Ok(Self { shard, version, live: BTreeSet::new(), dirty: false })
+    }
+
+    fn put(&mut self, token: String, answer: Answer) {
+        self.live.insert(token.clone());
+        if self.shard.answers.get(&token) != Some(&answer) {
+            self.shard.answers.insert(token, answer);
+            self.dirty = true;
+        }
+    }
+
+    fn take(&mut self, token: &str) {
+        self.live.remove(token);
+        self.dirty |= self.shard.answers.remove(token).is_some();
+    }
+
+    fn settle(&mut self) {
+        let before = self.shard.answers.len();
+        self.shard.answers.retain(|token, _| self.live.contains(token));
+        self.dirty |= self.shard.answers.len() != before;
+    }
+}
+
+impl Writer {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.recv().await {
+            let mut waiting = vec![self.edit(first)];
+            let gathered = tokio::time::sleep(GATHER);
+            tokio::pin!(gathered);
+            loop {
+                tokio::select! {
+                    () = &mut gathered => break,
+                    next = commands.recv() => match next {
+                        Some(command) => waiting.push(self.edit(command)),
+                        None => break,
+                    },
+                }
+            }
+            let outcome = self.write().await;
+            for done in waiting {
+                // Nobody waits any more for an order that was given up.
+                drop(done.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(()))));
+            }
+        }
+    }
+
+    fn edit(&mut self, command: Command) -> oneshot::Sender<Result<(), Error>> {
+        match command.change {
+            Edit::Put(answers) => {
+                for (token, answer) in answers {
+                    if let Some(shard) = self.shard_of(&token) {
+                        shard.put(token, answer);
+                    }
+                }
+            }
+            Edit::Take(tokens) => {
+                for token in tokens {
+                    if let Some(shard) = self.shard_of(&token) {
+                        shard.take(&token);
+                    }
+                }
+            }
+            Edit::Settle => self.shards.iter_mut().for_each(Stored::settle),
+        }
+        command.done
+    }
+
+    fn shard_of(&mut self, token: &str) -> Option<&mut Stored> {
+        self.shards.get_mut(usize::from(challenge::shard_of(token)))
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        for stored in self.shards.iter_mut().filter(|stored| stored.dirty) {
+            if !self.fence.holds() {
+                return Err(stopped("this controller no longer leads"));
+            }
+            let mut map = format::config_map_of(&stored.shard);
+            map.metadata.namespace = Some(self.store.certificates_namespace.clone());
+            let api = self.store.config_maps();
+            let written = match self.store.write(&api, map.clone(), stored.version.as_deref()).await {
+                // Edited or deleted by hand: ours is the truth while we lead.
+                Err(Error::Conflict { .. } | Error::Missing { .. }) => {
+                    let fresh = Stored::read(&self.store, stored.shard.index).await?;
+                    self.store.write(&api, map, fresh.version.as_deref()).await?
+                }
+                other => other?,
+            };
+            stored.version = Some(written);
+            stored.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// One failed write is told to each who waited for it.
+fn again(error: &Error) -> Error {
+    Error::Failed { object: "challenge table".to_owned(), cause: error.to_string() }
+}
