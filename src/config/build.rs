@@ -1,0 +1,240 @@
+//! Typed tree → [`Config`]: defaults, and what only the whole can show to be wrong.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::resolvers;
+use crate::config::value::{self, Address};
+use crate::config::walk::{Is, Typed, Walk};
+use crate::config::{
+    Config, Domain, EntryPoint, EntryPointTls, KubernetesCrd, Log, LogFormat, Own, Problem,
+    Redirect, SelfCheck, Token,
+};
+
+/// Whatever is wrong goes to `walk`, and a default stands in its place.
+pub(super) fn config(root: &Typed, walk: &mut Walk) -> Config {
+    let entry_points = entry_points(root, walk);
+    let resolvers = resolvers::all(root, &entry_points, walk);
+    for typed in root.at("entryPoints").into_iter().flat_map(Typed::entries) {
+        warn_of_unknown_resolver(typed.1, &resolvers, walk);
+    }
+    Config {
+        resolvers,
+        kubernetes_crd: root.at("providers.kubernetesCRD").map(kubernetes_crd),
+        log: log(root, walk),
+        own: own(root, walk),
+        entry_points,
+    }
+}
+
+fn entry_points(root: &Typed, walk: &mut Walk) -> BTreeMap<String, EntryPoint> {
+    let mut found = BTreeMap::new();
+    let mut given = false;
+    for (name, typed) in root.at("entryPoints").into_iter().flat_map(Typed::entries) {
+        given = true;
+        if let Some(entry_point) = entry_point(name, typed, walk) {
+            found.insert(name.clone(), entry_point);
+        }
+    }
+    if !given {
+        // Traefik's own default.
+        let http = EntryPoint { name: "http".to_owned(), port: 80, ..EntryPoint::default() };
+        found.insert(http.name.clone(), http);
+    }
+    let ports: BTreeMap<String, u16> =
+        found.iter().map(|(name, entry_point)| (name.clone(), entry_point.port)).collect();
+    for (name, typed) in root.at("entryPoints").into_iter().flat_map(Typed::entries) {
+        let redirect = typed.at("http.redirections.entryPoint");
+        if let (Some(redirect), Some(entry_point)) = (redirect, found.get_mut(name)) {
+            entry_point.redirect = self::redirect(redirect, &ports, walk);
+        }
+    }
+    found
+}
+
+fn entry_point(name: &str, typed: &Typed, walk: &mut Walk) -> Option<EntryPoint> {
+    let Some(field) = typed.at("address") else {
+        let problem = match typed.is {
+            Is::Broken => return None,
+            Is::Empty => {
+                let message = "the entry point is empty; it is left out";
+                walk.warnings.push(Problem::at(&typed.place, &typed.key, message));
+                return None;
+            }
+            _ => "address is missing; give one such as `:80`",
+        };
+        walk.errors.push(Problem::at(&typed.place, &typed.key, problem));
+        return None;
+    };
+    let address = address(field, typed.text("address")?, walk)?;
+    if address.udp {
+        let message = "UDP has no certificates; the entry point is left out";
+        walk.warnings.push(Problem::at(&field.place, &field.key, message));
+        return None;
+    }
+    Some(EntryPoint {
+        name: name.to_owned(),
+        host: address.host,
+        port: address.port,
+        redirect: None,
+        tls: typed.at("http.tls").map(|tls| entry_point_tls(tls, walk)),
+    })
+}
+
+fn address(field: &Typed, text: &str, walk: &mut Walk) -> Option<Address> {
+    let report = |expected| Problem::about(field, text, expected);
+    value::address(text).map_err(|expected| walk.errors.push(report(expected))).ok()
+}
+
+fn entry_point_tls(typed: &Typed, walk: &mut Walk) -> EntryPointTls {
+    let mut domains = Vec::new();
+    for item in typed.items("domains") {
+        let mut sans = item.texts("sans");
+        let main = item.filled("main").or_else(|| {
+            // Traefik takes the names in order and does not ask which key they stood at.
+            (!sans.is_empty()).then(|| sans.remove(0))
+        });
+        match main {
+            Some(main) => domains.push(Domain { main, sans }),
+            None if item.is_broken() => {}
+            None => walk.errors.push(Problem::at(&item.place, &item.key, "main is missing")),
+        }
+    }
+    EntryPointTls { cert_resolver: typed.filled("certResolver"), domains }
+}
+
+fn redirect(typed: &Typed, ports: &BTreeMap<String, u16>, walk: &mut Walk) -> Option<Redirect> {
+    let scheme = typed.filled("scheme").unwrap_or_else(|| "https".to_owned());
+    if let Some(field) = typed.at("scheme")
+        && !matches!(scheme.as_str(), "http" | "https")
+    {
+        walk.errors.push(Problem::about(field, &scheme, "expected http or https"));
+    }
+    let Some(to) = typed.filled("to") else {
+        if !typed.at("to").is_some_and(Typed::is_broken) {
+            let message = "to is missing; give the name of an entry point, or `:443`";
+            walk.errors.push(Problem::at(&typed.place, &typed.key, message));
+        }
+        return None;
+    };
+    let port = match to.strip_prefix(':') {
+        Some(port) => port.parse().ok(),
+        None => ports.get(&to).copied(),
+    };
+    let Some(port) = port else {
+        let names: Vec<&str> = ports.keys().map(String::as_str).collect();
+        let expected =
+            format!("expected `:443` or an entry point that exists ({})", names.join(", "));
+        walk.errors.push(Problem::about(typed.at("to").unwrap_or(typed), &to, &expected));
+        return None;
+    };
+    Some(Redirect { scheme, port, permanent: typed.boolean("permanent").unwrap_or(true) })
+}
+
+fn warn_of_unknown_resolver<T>(
+    entry_point: &Typed,
+    resolvers: &BTreeMap<String, T>,
+    walk: &mut Walk,
+) {
+    let Some(name) = entry_point.filled("http.tls.certResolver") else { return };
+    if let Some(field) = entry_point.at("http.tls.certResolver")
+        && !resolvers.contains_key(&name)
+    {
+        let message = "no such resolver under certificatesResolvers; no certificate will be got";
+        walk.warnings.push(Problem::about(field, &name, message));
+    }
+}
+
+fn kubernetes_crd(typed: &Typed) -> KubernetesCrd {
+    KubernetesCrd {
+        namespaces: typed.texts("namespaces"),
+        label_selector: typed.filled("labelSelector"),
+        ingress_class: typed.filled("ingressClass"),
+        endpoint: typed.filled("endpoint"),
+        token: typed.filled("token").map(Token),
+        cert_auth_file_path: typed.filled("certAuthFilePath").map(PathBuf::from),
+    }
+}
+
+fn log(root: &Typed, walk: &mut Walk) -> Log {
+    let mut log = Log { level: "info".to_owned(), format: LogFormat::Common };
+    if let (Some(field), Some(level)) = (root.at("log.level"), root.filled("log.level")) {
+        match level.to_lowercase().as_str() {
+            known @ ("trace" | "debug" | "info" | "warn" | "error") => {
+                known.clone_into(&mut log.level)
+            }
+            "fatal" | "panic" => "error".clone_into(&mut log.level),
+            _ => walk.errors.push(Problem::about(
+                field,
+                &level,
+                "expected TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC",
+            )),
+        }
+    }
+    if let (Some(field), Some(format)) = (root.at("log.format"), root.filled("log.format")) {
+        match format.as_str() {
+            "common" => {}
+            "json" => log.format = LogFormat::Json,
+            _ => walk.errors.push(Problem::about(field, &format, "expected common or json")),
+        }
+    }
+    log
+}
+
+fn own(root: &Typed, walk: &mut Walk) -> Own {
+    let mut own = Own::default();
+    let Some(typed) = root.at("routecert") else { return own };
+    if let Some(namespace) = namespace(typed, "certificatesNamespace", walk) {
+        own.certificates_namespace = namespace;
+    }
+    own.controller_namespace = namespace(typed, "controllerNamespace", walk);
+    own.remove_after = typed.duration("removeAfter").unwrap_or(own.remove_after);
+    if let (Some(field), Some(text)) = (typed.at("adminAddress"), typed.text("adminAddress"))
+        && address(field, text, walk).is_some()
+    {
+        text.clone_into(&mut own.admin_address);
+    }
+    let check = &mut own.self_check;
+    check.enabled = typed.boolean("selfCheck.enabled").unwrap_or(check.enabled);
+    check.timeout = typed.duration("selfCheck.timeout").unwrap_or(check.timeout);
+    check.http_port = port(typed, "selfCheck.httpPort", walk).unwrap_or(check.http_port);
+    own
+}
+
+fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
+    let (field, text) = (typed.at(key)?, typed.text(key)?);
+    match value::namespace(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(expected) => {
+            walk.errors.push(Problem::about(field, text, expected));
+            None
+        }
+    }
+}
+
+fn port(typed: &Typed, key: &str, walk: &mut Walk) -> Option<u16> {
+    let (field, number) = (typed.at(key)?, typed.integer(key)?);
+    let port = u16::try_from(number).ok().filter(|port| *port != 0);
+    if port.is_none() {
+        let expected = "expected a port from 1 to 65535";
+        walk.errors.push(Problem::about(field, &number.to_string(), expected));
+    }
+    port
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            certificates_namespace: "routecert-certs".to_owned(),
+            controller_namespace: None,
+            remove_after: Duration::from_secs(24 * 3600),
+            admin_address: ":9402".to_owned(),
+            self_check: SelfCheck {
+                enabled: true,
+                timeout: Duration::from_secs(10),
+                http_port: 80,
+            },
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! YAML → tree: anchors, aliases and `<<` are resolved, within bounds; a key twice is an error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use crate::config::Problem;
+use crate::config::tree::{Entry, Node, Place, Value, shorten};
+
+/// Containers inside one another. The tree may be walked by recursion because of it.
+const MAX_DEPTH: usize = 64;
+/// What aliases may add to the tree, in bytes of text and of nodes.
+const MAX_COPIED: usize = 16 * 1024 * 1024;
+const NODE_BYTES: usize = 128;
+
+/// The first document of `text`, if it has content. With a syntax error there is no tree; other
+/// problems leave the rest of it to be looked at.
+pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+    let mut builder = Builder::new(source);
+    for next in Parser::new_from_str(text) {
+        let step = match next {
+            Ok((event, span)) => builder.event(event, span.start),
+            Err(error) => {
+                let advice = advice(text, error.marker().line());
+                Err(builder.fault(*error.marker(), format!("no valid YAML: {error}{advice}")))
+            }
+        };
+        if let Err(problem) = step {
+            problems.append(&mut builder.problems);
+            problems.push(problem);
+            return None;
+        }
+    }
+    problems.append(&mut builder.problems);
+    builder.root
+}
+
+fn advice(text: &str, line: usize) -> &'static str {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if line.trim_start_matches(' ').starts_with('\t') {
+        "; indent with spaces, not with tabs"
+    } else if line.contains("{{") {
+        "; this looks like a template that was not rendered"
+    } else {
+        ""
+    }
+}
+
+/// A list or map whose end has not come yet.
+struct Open {
+    place: Place,
+    anchor: usize,
+    inside: Inside,
+}
+
+enum Inside {
+    List(Vec<Node>),
+    Map { entries: Vec<Entry>, key: Option<(Place, Key)> },
+}
+
+enum Key {
+    Merge,
+    Name(String),
+}
+
+struct Builder {
+    source: Arc<str>,
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Node>,
+    copied: usize,
+    documents: usize,
+    root: Option<Node>,
+    problems: Vec<Problem>,
+}
+
+impl Builder {
+    fn new(source: &str) -> Self {
+        Self {
+            source: source.into(),
+            open: Vec::new(),
+            anchors: BTreeMap::new(),
+            copied: 0,
+            documents: 0,
+            root: None,
+            problems: Vec::new(),
+        }
+    }
+
+    fn place(&self, at: Marker) -> Place {
+        Place { source: Arc::clone(&self.source), line: at.line(), column: at.col() + 1 }
+    }
+
+    fn fault(&self, at: Marker, message: impl Into<String>) -> Problem {
+        Problem::at(&self.place(at), "", message)
+    }
+
+    fn event(&mut self, event: Event<'_>, at: Marker) -> Result<(), Problem> {
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(self.fault(at, "a second document; put everything into one"));
+                }
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                let value = self.scalar(&text, plain, tag.as_deref(), at)?;
+                self.finish(Node { place: self.place(at), value }, anchor, plain)
+            }
+            Event::SequenceStart(_, anchor, _) => self.open(at, anchor, Inside::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => {
+                self.open(at, anchor, Inside::Map { entries: Vec::new(), key: None })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(anchor) => self.alias(anchor, at),
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(
+        &self,
+        text: &str,
+        plain: bool,
+        tag: Option<&Tag>,
+        at: Marker,
+    ) -> Result<Value, Problem> {
+        let kind = match tag {
+            None if plain => "",
+            None => "str",
+            Some(tag) => tag.core_suffix().unwrap_or("!"),
+        };
+        match kind {
+            "" if matches!(text, "" | "~" | "null" | "Null" | "NULL") => Ok(Value::Null),
+            "null" => Ok(Value::Null),
+            "" | "str" | "int" | "bool" | "float" | "timestamp" => {
+                Ok(Value::Scalar(text.to_owned()))
+            }
+            _ => Err(self.fault(at, "a YAML tag that has no meaning here; remove it")),
+        }
+    }
+
+    fn open(&mut self, at: Marker, anchor: usize, inside: Inside) -> Result<(), Problem> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(self.fault(at, "nested too deeply"));
+        }
+        if let Some(Open { inside: Inside::Map { key: None, .. }, .. }) = self.open.last() {
+            return Err(self.fault(at, "a key must be plain text, not a list or map"));
+        }
+        self.open.push(Open { place: self.place(at), anchor, inside });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let value = match open.inside {
+            Inside::List(items) => Value::List(items),
+            Inside::Map { entries, .. } => Value::Map(self.settle(entries)),
+        };
+        self.finish(Node { place: open.place, value }, open.anchor, false)
+    }
+
+    /// Keys that are written out go before merged ones, and among those the first counts.
+    fn settle(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        let (written, merged): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| !e.merged);
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut settled = Vec::new();
+        for entry in written {
+            if let Some(line) = seen.get(&entry.key) {
+                let message = format!("the key stands twice; the first is on line {line}");
+                self.problems.push(Problem::at(&entry.place, &shorten(&entry.key), message));
+                continue;
+            }
+            seen.insert(entry.key.clone(), entry.place.line);
+            settled.push(entry);
+        }
+        for entry in merged {
+            if seen.insert(entry.key.clone(), entry.place.line).is_none() {
+                settled.push(entry);
+            }
+        }
+        settled
+    }
+
+    fn alias(&mut self, anchor: usize, at: Marker) -> Result<(), Problem> {
+        let Some(target) = self.anchors.get(&anchor) else {
+            return Err(self.fault(at, "the alias stands inside its own anchor"));
+        };
+        let (bytes, height) = measure(target);
+        if self.copied + bytes > MAX_COPIED {
+            return Err(self.fault(at, "the aliases make the configuration too large"));
+        }
+        if self.open.len() + height > MAX_DEPTH {
+            return Err(self.fault(at, "nested too deeply"));
+        }
+        let node = target.clone();
+        self.copied += bytes;
+        self.finish(node, 0, false)
+    }
+
+    /// Gives a whole node to the list or map that it stands in.
+    fn finish(&mut self, node: Node, anchor: usize, plain: bool) -> Result<(), Problem> {
+        if anchor != 0 {
+            let (bytes, _) = measure(&node);
+            self.copied += bytes;
+            if self.copied > MAX_COPIED {
+                return Err(Problem::at(&node.place, "", "the anchors hold too much"));
+            }
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.inside) {
+            None => self.root = Some(node),
+            Some(Inside::List(items)) => items.push(node),
+            Some(Inside::Map { entries, key }) => match key.take() {
+                None => *key = Some(read_key(node, plain)?),
+                Some((place, Key::Merge)) => merge(node, &place, entries)?,
+                Some((place, Key::Name(key))) => {
+                    entries.push(Entry { key, place, node, merged: false });
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn read_key(node: Node, plain: bool) -> Result<(Place, Key), Problem> {
+    match node.value {
+        Value::Scalar(text) if plain && text == "<<" => Ok((node.place, Key::Merge)),
+        Value::Scalar(text) => Ok((node.place, Key::Name(text))),
+        _ => Err(Problem::at(&node.place, "", "a key must be plain text; put it into quotes")),
+    }
+}
+
+fn merge(node: Node, place: &Place, entries: &mut Vec<Entry>) -> Result<(), Problem> {
+    let maps = match node.value {
+        Value::List(items) => items,
+        _ => vec![node],
+    };
+    for map in maps {
+        let Value::Map(inside) = map.value else {
+            return Err(Problem::at(place, "<<", "merges maps only; give it an alias of a map"));
+        };
+        entries.extend(inside.into_iter().map(|entry| Entry { merged: true, ..entry }));
+    }
+    Ok(())
+}
+
+/// Bytes that a copy takes, about, and how many containers stand in one another.
+fn measure(node: &Node) -> (usize, usize) {
+    let (mut bytes, mut height) = (NODE_BYTES, 0);
+    let mut add = |node: &Node| {
+        let (more, inside) = measure(node);
+        bytes += more;
+        height = height.max(inside);
+    };
+    match &node.value {
+        Value::List(items) => items.iter().for_each(add),
+        Value::Map(entries) => {
+            entries.iter().for_each(|entry| add(&entry.node));
+            bytes += entries.iter().map(|entry| entry.key.len() + NODE_BYTES).sum::<usize>();
+        }
+        Value::Null => return (bytes, 0),
+        Value::Scalar(text) => return (bytes + text.len(), 0),
+    }
+    (bytes, height + 1)
+}
