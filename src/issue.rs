@@ -13,12 +13,11 @@ use jiff::Timestamp;
 
 use crate::acme;
 use crate::acme::Account;
-use crate::cert::{Certificate, Id, Key};
+use crate::cert::{Certificate, Facts, Id, Key};
 use crate::cluster::Fence;
 use crate::name::Names;
 use crate::order;
 use crate::order::{Effect, Event, Failure, FailureKind, Pending, State, Unproven};
-use crate::plan::Held;
 use crate::resolver::Resolver;
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
@@ -47,14 +46,16 @@ pub struct Job {
     pub names: Names,
     pub kinds: Vec<String>,
     pub resolver: Resolver,
+    /// Fingerprint of the certificate that the decision was about, if one was held.
+    pub basis: Option<String>,
 }
 
 /// How a drive ended; what the state now says is what [`State`] says.
 #[derive(Debug)]
 pub enum Outcome {
-    Issued(State),
+    Issued { state: Versioned<State>, facts: Facts },
     /// The failure is recorded in the state.
-    Failed(State),
+    Failed(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -70,6 +71,8 @@ enum Stop {
     GiveUp { kind: FailureKind, message: String },
     #[error("this controller no longer leads")]
     Fenced,
+    #[error("the certificate changed since it was decided on")]
+    Overtaken,
 }
 
 /// Gets the certificate, or records why not. `clock` is read once an event.
@@ -79,7 +82,7 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
         Err(error) => return Outcome::Interrupted(error.to_string()),
     };
     match driver.run().await {
-        Ok(()) => Outcome::Issued(driver.state),
+        Ok(facts) => Outcome::Issued { state: driver.versioned(), facts },
         Err(stop) => driver.record(stop).await,
     }
 }
@@ -109,14 +112,21 @@ impl<'a> Driver<'a> {
         Ok(Self { engine, job, clock, state, version, account: None })
     }
 
-    async fn run(&mut self) -> Result<(), Stop> {
+    async fn run(&mut self) -> Result<Facts, Stop> {
+        self.check_basis().await?;
         let mut event = Event::Begin;
         for _ in 0..MAX_STEPS {
+            let stored = match &event {
+                Event::Stored { certificate, .. } => Some(certificate.facts().clone()),
+                _ => None,
+            };
             let (state, effect) = order::next(&self.state, event);
             self.store(state).await?;
+            if let (Effect::Done, Some(facts)) = (&effect, stored) {
+                return Ok(facts);
+            }
             event = match self.act(effect).await {
-                Ok(Some(event)) => event,
-                Ok(None) => return Ok(()),
+                Ok(event) => event,
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
                 Err(Stop::Acme(acme::Error::OtherState(_))) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -127,6 +137,21 @@ impl<'a> Driver<'a> {
         }
         let message = format!("the order did not end after {MAX_STEPS} steps");
         Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+    }
+
+    /// A certificate that came meanwhile is no reason for another one.
+    async fn check_basis(&self) -> Result<(), Stop> {
+        if self.state.pending.is_some() {
+            return Ok(());
+        }
+        let present = self.engine.store.certificate(&self.job.id).await?;
+        let held = present.and_then(|entry| entry.content.ok());
+        let held = held.map(|certificate| certificate.facts().fingerprint.clone());
+        if held == self.job.basis { Ok(()) } else { Err(Stop::Overtaken) }
+    }
+
+    fn versioned(self) -> Versioned<State> {
+        Versioned { value: self.state, version: self.version.unwrap_or_default() }
     }
 
     /// Writes only differences.
@@ -142,7 +167,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    async fn act(&mut self, effect: Effect) -> Result<Option<Event>, Stop> {
+    async fn act(&mut self, effect: Effect) -> Result<Event, Stop> {
         self.may_act()?;
         let event = match effect {
             Effect::Place => self.place().await?,
@@ -161,9 +186,9 @@ impl<'a> Driver<'a> {
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
             Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
-            Effect::Done => return Ok(None),
+            Effect::Done => Event::Begin,
         };
-        Ok(Some(event))
+        Ok(event)
     }
 
     /// The key is made before the order, so that both are stored in one write.
@@ -277,7 +302,7 @@ impl<'a> Driver<'a> {
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Store(_) => return Outcome::Interrupted(stop.to_string()),
+            Stop::Fenced | Stop::Overtaken | Stop::Store(_) => return Outcome::Interrupted(stop.to_string()),
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
         };
@@ -288,7 +313,7 @@ impl<'a> Driver<'a> {
         }
         order::fail(&mut state, Failure { at, kind, message, not_before });
         match self.store(state).await {
-            Ok(()) => Outcome::Failed(self.state),
+            Ok(()) => Outcome::Failed(self.versioned()),
             Err(error) => Outcome::Interrupted(format!("{stop}; and: {error}")),
         }
     }
@@ -305,13 +330,5 @@ impl<'a> Driver<'a> {
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),
             _ => (FailureKind::Refused, None),
         }
-    }
-}
-
-/// What the plan needs to know of a stored certificate.
-pub fn held(entry: &store::Entry) -> Held {
-    match &entry.content {
-        Ok(certificate) => Held::Certificate(certificate.facts().clone()),
-        Err(error) => Held::Unreadable(error.to_string()),
     }
 }

@@ -5,6 +5,7 @@ pub mod cert;
 pub mod challenge;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod http;
 pub mod issue;
 pub mod name;

@@ -24,13 +24,14 @@ use crate::cert::{Certificate, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster;
-use crate::cluster::{Seen, Trouble};
+use crate::cluster::Trouble;
 use crate::http;
 use crate::name::Names;
 use crate::order::State;
 
 pub use format::{
     CERTIFICATE_PREFIX, KIND_CERTIFICATE, KIND_COPY, LABEL_KIND, account_hash, certificate_secret,
+    content,
 };
 pub use table::Table;
 
@@ -51,7 +52,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn of(object: String, error: &kube::Error) -> Self {
+    pub fn of(object: String, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
                 Self::Conflict { object }
@@ -87,6 +88,9 @@ pub struct Entry {
     /// The object's `resourceVersion`; a write names the version that it read.
     pub version: String,
     pub uid: String,
+    /// Namespace of the routes that it was got for.
+    pub owner: String,
+    pub resolver: String,
 }
 
 /// The answers of one of the eight ConfigMaps of the challenge table, as they are now.

@@ -89,6 +89,15 @@ impl World {
         }
     }
 
+    /// Routes that are ours.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     pub fn want(&self, id: &Id) -> Option<&Want> {
         self.wants.get(id)
     }

@@ -14,6 +14,8 @@ use crate::order::{State, VERSION};
 use crate::store::{AccountRecord, Change, Entry, Error, Label, Shard, Versioned, metadata};
 
 pub const LABEL_KIND: &str = "routecert.dev/kind";
+const LABEL_OWNER: &str = "routecert.dev/owner";
+const ANNOTATION_RESOLVER: &str = "routecert.dev/resolver";
 pub const KIND_CERTIFICATE: &str = "certificate";
 pub const KIND_COPY: &str = "copy";
 pub(super) const KIND_STATE: &str = "state";
@@ -47,11 +49,11 @@ pub(super) fn secret_of(label: Label<'_>, certificate: &Certificate) -> Secret {
     let mut secret = certificate_secret(name, KIND_CERTIFICATE, certificate);
     let labels = secret.labels_mut();
     labels.insert("routecert.dev/id".to_owned(), label.id.to_string());
-    labels.insert("routecert.dev/owner".to_owned(), label.owner.to_owned());
+    labels.insert(LABEL_OWNER.to_owned(), label.owner.to_owned());
     let names: Vec<&str> = label.names.iter().map(crate::name::Name::as_str).collect();
     let annotations = secret.annotations_mut();
     annotations.insert("routecert.dev/names".to_owned(), names.join(","));
-    annotations.insert("routecert.dev/resolver".to_owned(), label.resolver.to_owned());
+    annotations.insert(ANNOTATION_RESOLVER.to_owned(), label.resolver.to_owned());
     secret
 }
 
@@ -62,6 +64,8 @@ pub(super) fn entry(secret: &Secret) -> Option<Entry> {
         content: content(secret),
         version: secret.resource_version().unwrap_or_default(),
         uid: secret.uid().unwrap_or_default(),
+        owner: secret.labels().get(LABEL_OWNER).cloned().unwrap_or_default(),
+        resolver: secret.annotations().get(ANNOTATION_RESOLVER).cloned().unwrap_or_default(),
     })
 }
 

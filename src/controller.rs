@@ -1,0 +1,109 @@
+//! The controller: whoever holds the lease watches routes and gets, keeps and forgets certificates.
+
+mod copies;
+mod gc;
+mod lease;
+mod publish;
+mod records;
+mod run;
+mod verdict;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Fence;
+use crate::config::{Config, KubernetesCrd};
+use crate::issue::{Accounts, Engine};
+use crate::source;
+use crate::store;
+use crate::store::{Store, Table};
+
+/// What a controller is made of.
+#[derive(Clone)]
+pub struct Settings {
+    pub config: Config,
+    pub crd: KubernetesCrd,
+    pub client: Client,
+    /// Namespace of the lease, the states and the accounts.
+    pub namespace: String,
+    /// Who we are in the lease: different for every process.
+    pub identity: String,
+    pub clock: fn() -> Timestamp,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Runs until `stop` is cancelled. Ready from the start: a controller that waits for the lease is
+/// as it should be.
+pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
+    ready.send_replace(true);
+    let mut lease = lease::Lease::new(
+        settings.client.clone(),
+        &settings.namespace,
+        settings.identity.clone(),
+        settings.clock,
+    );
+    let settings = Arc::new(settings);
+    lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence)).await;
+}
+
+/// One term: everything is read anew, nothing is kept from an earlier one.
+async fn lead(settings: Arc<Settings>, fence: Fence) {
+    loop {
+        match begin(&settings, &fence).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!("cannot begin: {error}; tried again");
+                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            }
+        }
+    }
+}
+
+async fn begin(settings: &Arc<Settings>, fence: &Fence) -> Result<(), store::Error> {
+    let own = &settings.config.own;
+    let store =
+        Store::new(settings.client.clone(), &own.certificates_namespace, &settings.namespace);
+    let records = read_states(&store).await?;
+    let mut tasks = JoinSet::new();
+    let table = Table::take_over(&store, fence.clone(), &mut tasks).await?;
+    let (news, receiver) = mpsc::unbounded_channel();
+    let publisher =
+        publish::Publisher::new(settings.client.clone(), fence.clone(), settings.clock);
+    tasks.spawn(publisher.run(receiver));
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (reports, reported) = mpsc::unbounded_channel();
+    let copies =
+        copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
+    tasks.spawn(copies.run(receiver));
+    let inputs = run::Inputs {
+        routes: source::routes(&settings.client, &settings.crd),
+        certificates: store.certificates(),
+        reports: reported,
+    };
+    let accounts = Arc::new(Accounts::new(store.clone()));
+    let engine = Engine { store, table, accounts, fence: fence.clone() };
+    run::Leader::new(Arc::clone(settings), engine, records, (news, commands)).run(inputs).await;
+    Ok(())
+}
+
+/// A record that cannot be read is named and left alone; the others count.
+async fn read_states(store: &Store) -> Result<records::Records, store::Error> {
+    let mut states = Vec::new();
+    for state in store.states().await? {
+        match state {
+            Ok(state) => states.push(state),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+    Ok(records::Records::new(states))
+}

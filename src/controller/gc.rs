@@ -1,0 +1,78 @@
+//! What nobody wants any more: noted, removed after `removeAfter`, forgotten a week later.
+
+use jiff::Timestamp;
+
+use crate::cert::Id;
+use crate::controller::copies;
+use crate::controller::run::Leader;
+use crate::order::State;
+use crate::plan::{Held, Step};
+
+pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp) {
+    match step {
+        Step::NoteUnused => note_unused(leader, id, now).await,
+        Step::NoteUsed => note_used(leader, id).await,
+        Step::Remove => remove(leader, id, now).await,
+        Step::Forget => forget(leader, id).await,
+        Step::Nothing | Step::Issue => {}
+    }
+}
+
+async fn note_unused(leader: &mut Leader, id: &Id, now: Timestamp) {
+    let Some(state) = known(leader, id) else { return };
+    tracing::info!(names = %state.names, "no route wants the certificate any more");
+    leader.write_state(id, State { unused_since: Some(now), ..state }).await;
+}
+
+async fn note_used(leader: &mut Leader, id: &Id) {
+    let Some(state) = known(leader, id) else { return };
+    tracing::info!(names = %state.names, "a route wants the certificate again");
+    leader.write_state(id, State { unused_since: None, removed_at: None, ..state }).await;
+}
+
+/// Copies first, then the certificate, then the record: killed in between, it begins again.
+async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
+    let Some(state) = known(leader, id) else { return };
+    if !leader.is_clear(&state) || !leader.engine.fence.holds() {
+        return;
+    }
+    let removed = async {
+        copies::delete(&leader.settings.client, &state.copies).await?;
+        if let Some(entry) = leader.engine.store.certificate(id).await? {
+            leader.engine.store.remove_certificate(&entry).await?;
+        }
+        Ok::<(), crate::store::Error>(())
+    };
+    match removed.await {
+        Ok(()) => {
+            tracing::info!(names = %state.names, "certificate removed: no route wanted it");
+            leader.records.gone(id);
+            let state = State { removed_at: Some(now), copies: Vec::new(), pending: None, ..state };
+            leader.write_state(id, state).await;
+        }
+        Err(error) => {
+            tracing::warn!(names = %state.names, "not removed yet: {error}");
+            leader.records.pause(id, now + jiff::SignedDuration::from_secs(10));
+        }
+    }
+}
+
+async fn forget(leader: &mut Leader, id: &Id) {
+    let Some(version) = leader.records.state_version(id) else { return };
+    match leader.engine.store.remove_state(id, &version).await {
+        Ok(()) => leader.records.forget(id),
+        Err(error) => tracing::warn!("state of rc-{id}: {error}"),
+    }
+}
+
+/// The state record, or what the certificate's Secret says of itself.
+fn known(leader: &Leader, id: &Id) -> Option<State> {
+    if let Some(state) = leader.records.state(id) {
+        return Some(state.clone());
+    }
+    let stored = leader.records.stored(id)?;
+    match leader.records.held(id) {
+        Held::Certificate(facts) => Some(State::new(&stored.owner, &stored.resolver, &facts.names)),
+        Held::Nothing | Held::Unreadable(_) => None,
+    }
+}

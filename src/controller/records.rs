@@ -1,0 +1,190 @@
+//! What a leader knows of certificates and their state records, by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::cert::{Facts, Id};
+use crate::controller::copies::Place;
+use crate::order::{CopyRef, State};
+use crate::plan::{Held, View};
+use crate::store::{Entry, Versioned};
+use crate::world::Want;
+
+/// The stored object behind a certificate.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) owner: String,
+    pub(super) resolver: String,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    held: Option<Held>,
+    stored: Option<Stored>,
+    state: Option<Versioned<State>>,
+    view: Option<View>,
+    paused: Option<Timestamp>,
+    /// UIDs of copies that were filled, whether or not the state lists them yet.
+    copies: BTreeMap<Place, String>,
+}
+
+/// Records of every certificate that is stored, wanted or remembered.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    records: BTreeMap<Id, Record>,
+    /// What each copy was last asked to hold, so that it is asked once.
+    asked: BTreeMap<Place, (String, BTreeSet<String>)>,
+    inherited: bool,
+}
+
+impl Records {
+    pub(super) fn new(states: Vec<(Id, Versioned<State>)>) -> Self {
+        let mut records = Self { inherited: true, ..Self::default() };
+        for (id, state) in states {
+            records.put_state(&id, state);
+        }
+        records
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        self.records.keys().cloned()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.values().filter(|record| record.held.is_some()).count()
+    }
+
+    /// Orders that an earlier leader left in flight.
+    pub(super) fn pending(&self) -> BTreeSet<Id> {
+        let pending = |record: &Record| {
+            record.state.as_ref().is_some_and(|state| state.value.pending.is_some())
+        };
+        self.records.iter().filter(|(_, record)| pending(record)).map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn has_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    pub(super) fn forget_inherited(&mut self) {
+        self.inherited = false;
+    }
+
+    pub(super) fn held(&self, id: &Id) -> &Held {
+        self.records.get(id).and_then(|record| record.held.as_ref()).unwrap_or(&Held::Nothing)
+    }
+
+    pub(super) fn stored(&self, id: &Id) -> Option<&Stored> {
+        self.records.get(id)?.stored.as_ref()
+    }
+
+    pub(super) fn fingerprint(&self, id: &Id) -> Option<String> {
+        match self.held(id) {
+            Held::Certificate(facts) => Some(facts.fingerprint.clone()),
+            Held::Nothing | Held::Unreadable(_) => None,
+        }
+    }
+
+    pub(super) fn state(&self, id: &Id) -> Option<&State> {
+        Some(&self.records.get(id)?.state.as_ref()?.value)
+    }
+
+    pub(super) fn state_version(&self, id: &Id) -> Option<String> {
+        Some(self.records.get(id)?.state.as_ref()?.version.clone())
+    }
+
+    pub(super) fn view(&self, id: &Id) -> Option<&View> {
+        self.records.get(id)?.view.as_ref()
+    }
+
+    pub(super) fn put(&mut self, entry: Entry) {
+        let record = self.records.entry(entry.id).or_default();
+        record.held = Some(match &entry.content {
+            Ok(certificate) => Held::Certificate(certificate.facts().clone()),
+            Err(error) => Held::Unreadable(error.to_string()),
+        });
+        record.stored = Some(Stored { owner: entry.owner, resolver: entry.resolver });
+    }
+
+    pub(super) fn gone(&mut self, id: &Id) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.held = None;
+            record.stored = None;
+        }
+    }
+
+    /// Known at once, so that a slow watch is no reason for a second order.
+    pub(super) fn issued(&mut self, id: &Id, facts: Facts) {
+        self.records.entry(id.clone()).or_default().held = Some(Held::Certificate(facts));
+    }
+
+    pub(super) fn put_state(&mut self, id: &Id, state: Versioned<State>) {
+        self.replace_state(id, Some(state));
+    }
+
+    pub(super) fn replace_state(&mut self, id: &Id, state: Option<Versioned<State>>) {
+        self.records.entry(id.clone()).or_default().state = state;
+    }
+
+    /// Drops what is left of a certificate that nobody wants and that is not stored.
+    pub(super) fn forget(&mut self, id: &Id) {
+        self.records.remove(id);
+    }
+
+    pub(super) fn show(&mut self, id: &Id, view: View) {
+        self.records.entry(id.clone()).or_default().view = Some(view);
+    }
+
+    pub(super) fn pause(&mut self, id: &Id, until: Timestamp) {
+        self.records.entry(id.clone()).or_default().paused = Some(until);
+    }
+
+    pub(super) fn paused(&self, id: &Id, now: Timestamp) -> Option<Timestamp> {
+        self.records.get(id)?.paused.filter(|until| now < *until)
+    }
+
+    pub(super) fn note_copy(&mut self, id: &Id, place: &Place, uid: &str) {
+        let record = self.records.entry(id.clone()).or_default();
+        record.copies.insert(place.clone(), uid.to_owned());
+    }
+
+    /// UIDs of the copy at `place` that are known to be ours.
+    pub(super) fn copies_at(&self, id: &Id, place: &Place) -> BTreeSet<String> {
+        let listed = self.state(id).map(|state| state.copies.as_slice()).unwrap_or_default();
+        let at_place = |copy: &&CopyRef| copy.namespace == place.0 && copy.name == place.1;
+        let noted = self.records.get(id).and_then(|record| record.copies.get(place));
+        let listed = listed.iter().filter(at_place).map(|copy| copy.uid.clone());
+        listed.chain(noted.cloned()).collect()
+    }
+
+    /// Whether the copy has not been asked for exactly this yet.
+    pub(super) fn asks_for_copy(
+        &mut self,
+        place: &Place,
+        fingerprint: &str,
+        ours: &BTreeSet<String>,
+    ) -> bool {
+        let asked = (fingerprint.to_owned(), ours.clone());
+        self.asked.insert(place.clone(), asked.clone()).as_ref() != Some(&asked)
+    }
+
+    /// The state with every known copy in it, if that differs from what is stored.
+    pub(super) fn state_with_copies(&self, id: &Id, want: &Want) -> Option<State> {
+        let record = self.records.get(id)?;
+        let state = self.state(id).cloned();
+        let mut state = state.unwrap_or_else(|| State::new(&want.owner, &want.resolver, &want.names));
+        let before = state.copies.len();
+        for ((namespace, name), uid) in &record.copies {
+            if !state.copies.iter().any(|copy| copy.uid == *uid) {
+                state.copies.retain(|copy| copy.namespace != *namespace || copy.name != *name);
+                let copy =
+                    CopyRef { namespace: namespace.clone(), name: name.clone(), uid: uid.clone() };
+                state.copies.push(copy);
+            }
+        }
+        let changed = state.copies.len() != before
+            || self.state(id).is_some_and(|stored| stored.copies != state.copies);
+        changed.then_some(state)
+    }
+}
