@@ -105,6 +105,9 @@ fn entry_point_tls(typed: &Typed, walk: &mut Walk) -> EntryPointTls {
 }
 
 fn redirect(typed: &Typed, ports: &BTreeMap<String, u16>, walk: &mut Walk) -> Option<Redirect> {
+    if typed.is_broken() {
+        return None;
+    }
     let scheme = typed.filled("scheme").unwrap_or_else(|| "https".to_owned());
     if let Some(field) = typed.at("scheme")
         && !matches!(scheme.as_str(), "http" | "https")

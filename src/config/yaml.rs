@@ -13,6 +13,7 @@ const MAX_DEPTH: usize = 64;
 /// What aliases may add to the tree, in bytes of text and of nodes.
 const MAX_COPIED: usize = 16 * 1024 * 1024;
 const NODE_BYTES: usize = 128;
+const TOO_LARGE: &str = "anchors and aliases make the configuration too large";
 
 /// The first document of `text`, if it has content. With a syntax error there is no tree; other
 /// problems leave the rest of it to be looked at.
@@ -23,7 +24,8 @@ pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             Ok((event, span)) => builder.event(event, span.start),
             Err(error) => {
                 let advice = advice(text, error.marker().line());
-                Err(builder.fault(*error.marker(), format!("no valid YAML: {error}{advice}")))
+                let reason = error.kind().to_string().replace(char::is_control, " ");
+                Err(builder.fault(*error.marker(), format!("no valid YAML: {reason}{advice}")))
             }
         };
         if let Err(problem) = step {
@@ -189,7 +191,7 @@ impl Builder {
         };
         let (bytes, height) = measure(target);
         if self.copied + bytes > MAX_COPIED {
-            return Err(self.fault(at, "the aliases make the configuration too large"));
+            return Err(self.fault(at, TOO_LARGE));
         }
         if self.open.len() + height > MAX_DEPTH {
             return Err(self.fault(at, "nested too deeply"));
@@ -205,7 +207,7 @@ impl Builder {
             let (bytes, _) = measure(&node);
             self.copied += bytes;
             if self.copied > MAX_COPIED {
-                return Err(Problem::at(&node.place, "", "the anchors hold too much"));
+                return Err(Problem::at(&node.place, "", TOO_LARGE));
             }
             self.anchors.insert(anchor, node.clone());
         }
