@@ -23,6 +23,7 @@ use crate::config::walk::{Typed, Walk};
 use crate::resolver::Resolver;
 
 const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_PROBLEMS: usize = 200;
 const TOO_LARGE: &str = "is larger than 1 MiB";
 
 /// Reads one YAML file.
@@ -74,8 +75,19 @@ pub fn parse(file_name: &str, text: &str) -> Reading {
             walk.warnings.push(Problem::at(&whole, "", message));
         }
     }
+    limit(&mut walk.errors, &whole);
+    limit(&mut walk.warnings, &whole);
     let config = if walk.errors.is_empty() { Ok(config) } else { Err(walk.errors) };
     Reading { config, warnings: walk.warnings }
+}
+
+/// Nobody reads more, and a broken generator can make very many.
+fn limit(problems: &mut Vec<Problem>, whole: &Place) {
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::at(whole, "", format!("and {more} more of this kind")));
+    }
 }
 
 /// Everything that a process needs to know before it starts. Valid as a whole; what is wrong with
@@ -145,8 +157,8 @@ pub struct KubernetesCrd {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(***)")
     }
 }

@@ -14,7 +14,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
 const MAX_HOURS: i64 = 100 * 8766;
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const OTHER_CHALLENGES: [&str; 2] = ["dnsChallenge", "tlsChallenge"];
@@ -135,7 +135,7 @@ impl Look<'_> {
         if !(1..=MAX_HOURS).contains(&hours) {
             self.fault("certificatesDuration", "must be at least 1 (hours), and credible");
         }
-        Duration::from_secs(3600 * u64::try_from(hours.clamp(1, MAX_HOURS)).unwrap_or(1))
+        Duration::from_hours(u64::try_from(hours.clamp(1, MAX_HOURS)).unwrap_or(1))
     }
 
     fn client_timeout(&mut self) -> Duration {
@@ -193,7 +193,7 @@ impl Look<'_> {
                 "this version proves names by HTTP-01 only; add httpChallenge.entryPoint",
             ),
             None => {
-                self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint")
+                self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
             }
         }
     }

@@ -73,10 +73,7 @@ fn faulty(text: &str, part: &str) {
     warns(text, part);
 }
 
-#[test]
-fn a_whole_configuration_is_read() {
-    let config = config(
-        r#"
+const WHOLE: &str = r#"
 entryPoints:
   web:
     address: "127.0.0.1:8000"
@@ -101,8 +98,11 @@ routecert:
   removeAfter: 1h30m
   adminAddress: "127.0.0.1:9000"
   selfCheck: {enabled: false, timeout: 3s, httpPort: 8000}
-"#,
-    );
+"#;
+
+#[test]
+fn entry_points_of_a_whole_configuration_are_read() {
+    let config = config(WHOLE);
     let web = &config.entry_points["web"];
     assert_eq!((web.host, web.port), (Some("127.0.0.1".parse().unwrap()), 8000));
     let redirect = Redirect { scheme: "https".to_owned(), port: 8443, permanent: true };
@@ -111,7 +111,11 @@ routecert:
     assert_eq!(tls.cert_resolver.as_deref(), Some("le"));
     let domain = Domain { main: "a.example".to_owned(), sans: vec!["*.a.example".to_owned()] };
     assert_eq!(tls.domains, [domain]);
-    let le = config.resolvers["le"].clone().unwrap();
+}
+
+#[test]
+fn resolvers_of_a_whole_configuration_are_read() {
+    let le = config(WHOLE).resolvers["le"].clone().unwrap();
     assert_eq!((le.name.as_str(), le.email.as_str()), ("le", "a@example.com"));
     assert_eq!(
         (le.ca_server.as_str(), le.key_type),
@@ -120,6 +124,11 @@ routecert:
     assert_eq!(le.trust.certificates, [std::path::PathBuf::from("/path/ca.pem")]);
     assert_eq!(le.http_challenge.entry_point, "web");
     assert_eq!(le.http_challenge.delay, Duration::from_secs(2));
+}
+
+#[test]
+fn the_rest_of_a_whole_configuration_is_read() {
+    let config = config(WHOLE);
     let provider = config.kubernetes_crd.unwrap();
     assert_eq!((provider.namespaces.len(), provider.ingress_class.as_deref()), (2, Some("edge")));
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
@@ -129,7 +138,7 @@ routecert:
         ("certs", "127.0.0.1:9000")
     );
     assert_eq!(own.controller_namespace.as_deref(), Some("system"));
-    assert_eq!(own.remove_after, Duration::from_secs(5400));
+    assert_eq!(own.remove_after, Duration::from_mins(90));
     assert!(!own.self_check.enabled);
     assert_eq!((own.self_check.timeout, own.self_check.http_port), (Duration::from_secs(3), 8000));
 }
@@ -140,11 +149,11 @@ fn defaults_are_those_of_traefik_and_of_the_own_section() {
     assert_eq!(le.ca_server, "https://acme-v02.api.letsencrypt.org/directory");
     assert_eq!(
         (le.key_type, le.certificates_duration),
-        (KeyType::Rsa4096, Duration::from_secs(2160 * 3600))
+        (KeyType::Rsa4096, Duration::from_hours(2160))
     );
     assert_eq!(
         (le.client_timeout, le.http_challenge.delay),
-        (Duration::from_secs(120), Duration::ZERO)
+        (Duration::from_mins(2), Duration::ZERO)
     );
     let config = config("log: {}");
     assert_eq!((config.entry_points["http"].host, config.entry_points["http"].port), (None, 80));
@@ -154,10 +163,7 @@ fn defaults_are_those_of_traefik_and_of_the_own_section() {
         (own.certificates_namespace.as_str(), own.admin_address.as_str()),
         ("routecert-certs", ":9402")
     );
-    assert_eq!(
-        (own.controller_namespace, own.remove_after),
-        (None, Duration::from_secs(24 * 3600))
-    );
+    assert_eq!((own.controller_namespace, own.remove_after), (None, Duration::from_hours(24)));
     assert!(own.self_check.enabled);
     assert_eq!((own.self_check.timeout, own.self_check.http_port), (Duration::from_secs(10), 80));
 }

@@ -1,11 +1,12 @@
 //! Facts about the text of a configuration: YAML, single values, bounds.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::cert::KeyType;
-use crate::config::read;
 use crate::config::tests::{ENTRY_POINTS, config, refuses, resolver, silent, warns, with_acme};
+use crate::config::{parse, read};
 
 #[test]
 fn names_that_differ_only_in_case_and_keys_given_twice_are_errors() {
@@ -55,11 +56,11 @@ fn durations_are_seconds_or_those_of_go() {
 fn other_values_are_read_as_traefik_does() {
     assert_eq!(
         resolver("certificatesDuration: '72'").certificates_duration,
-        Duration::from_secs(72 * 3600)
+        Duration::from_hours(72)
     );
     assert_eq!(
         resolver("certificatesDuration: 2_160").certificates_duration,
-        Duration::from_secs(2160 * 3600)
+        Duration::from_hours(2160)
     );
     assert_eq!(resolver("keyType: EC384").key_type, KeyType::Ec384);
     assert!(resolver("caSystemCertPool: 'T'").trust.system_pool);
@@ -122,14 +123,22 @@ fn size_depth_and_aliases_are_bounded() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
         let below = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [below.as_str(); 9].join(", "));
+        writeln!(bomb, "a{level}: &a{level} [{}]", [below.as_str(); 9].join(", ")).unwrap();
     }
     refuses(&bomb, "f.yml:", "too large");
     let mut ladder = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {
-        ladder += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        writeln!(ladder, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     refuses(&ladder, "f.yml:6", "nested too deeply");
+}
+
+#[test]
+fn very_many_problems_are_cut() {
+    let text: String = (0..500).map(|n| format!("k{n}: v\n")).collect();
+    let warnings = parse("f.yml", &text).warnings;
+    assert_eq!(warnings.len(), 201);
+    assert_eq!(warnings[200].to_string(), "f.yml: and 300 more of this kind");
 }
 
 #[test]
