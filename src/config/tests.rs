@@ -279,28 +279,6 @@ fn entry_point_middlewares_are_an_error() {
 }
 
 #[test]
-fn addresses_have_these_forms() {
-    let at = |address: &str| {
-        let config = config(&format!("entryPoints: {{web: {{address: '{address}'}}}}"));
-        let web = config.entry_points["web"].clone();
-        format!("{:?} {}", web.host, web.port)
-    };
-    assert_eq!(at(":80"), "None 80");
-    assert_eq!(at("127.0.0.1:80"), "Some(127.0.0.1) 80");
-    assert_eq!(at("localhost:80"), "Some(127.0.0.1) 80");
-    assert_eq!(at("[::1]:80/tcp"), "Some(::1) 80");
-    for wrong in ["80", "web:80", "::1:80", ":http", ":65536", ":80/sctp", ":", "[::1:80"] {
-        let text = format!("entryPoints: {{web: {{address: '{wrong}'}}}}");
-        refuses(&text, "f.yml:1:30: entryPoints.web.address: ", wrong);
-    }
-    refuses(
-        "entryPoints: {web: {asDefault: true}}",
-        "f.yml:1:15: entryPoints.web: ",
-        "address is missing",
-    );
-}
-
-#[test]
 fn a_udp_or_empty_entry_point_is_left_out() {
     let udp = "entryPoints: {web: {address: ':80'}, dns: {address: ':53/udp'}, none: }";
     warns(udp, "entryPoints.dns.address: UDP has no certificates");

@@ -135,7 +135,10 @@ fn size_depth_and_aliases_are_bounded() {
 
 #[test]
 fn very_many_problems_are_cut() {
-    let text: String = (0..500).map(|n| format!("k{n}: v\n")).collect();
+    let mut text = String::new();
+    for n in 0..500 {
+        writeln!(text, "k{n}: v").unwrap();
+    }
     let warnings = parse("f.yml", &text).warnings;
     assert_eq!(warnings.len(), 201);
     assert_eq!(warnings[200].to_string(), "f.yml: and 300 more of this kind");
@@ -146,4 +149,26 @@ fn a_file_that_cannot_be_read_is_named() {
     let reading = read(Path::new("/no/such/file.yml"));
     let errors = reading.config.unwrap_err();
     assert!(errors[0].to_string().starts_with("/no/such/file.yml: cannot be read: "), "{errors:?}");
+}
+
+#[test]
+fn addresses_have_these_forms() {
+    let at = |address: &str| {
+        let config = config(&format!("entryPoints: {{web: {{address: '{address}'}}}}"));
+        let web = config.entry_points["web"].clone();
+        format!("{:?} {}", web.host, web.port)
+    };
+    assert_eq!(at(":80"), "None 80");
+    assert_eq!(at("127.0.0.1:80"), "Some(127.0.0.1) 80");
+    assert_eq!(at("localhost:80"), "Some(127.0.0.1) 80");
+    assert_eq!(at("[::1]:80/tcp"), "Some(::1) 80");
+    for wrong in ["80", "web:80", "::1:80", ":http", ":65536", ":80/sctp", ":", "[::1:80"] {
+        let text = format!("entryPoints: {{web: {{address: '{wrong}'}}}}");
+        refuses(&text, "f.yml:1:30: entryPoints.web.address: ", wrong);
+    }
+    refuses(
+        "entryPoints: {web: {asDefault: true}}",
+        "f.yml:1:15: entryPoints.web: ",
+        "address is missing",
+    );
 }
