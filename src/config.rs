@@ -23,6 +23,8 @@ use crate::config::walk::{Typed, Walk};
 use crate::resolver::Resolver;
 
 const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_PROBLEMS: usize = 200;
+const TOO_LARGE: &str = "is larger than 1 MiB";
 
 /// Reads one YAML file.
 pub fn read(path: &Path) -> Reading {
@@ -38,6 +40,9 @@ fn contents(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
+        return Err(TOO_LARGE.to_owned());
+    }
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         format!("is no UTF-8 text (line {})", line.filter(|byte| **byte == b'\n').count() + 1)
@@ -48,7 +53,7 @@ fn contents(path: &Path) -> Result<String, String> {
 pub fn parse(file_name: &str, text: &str) -> Reading {
     let whole = Place::whole(file_name);
     if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
-        return Reading::failed(Problem::at(&whole, "", "is larger than 1 MiB"));
+        return Reading::failed(Problem::at(&whole, "", TOO_LARGE));
     }
     let mut walk = Walk::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -70,8 +75,19 @@ pub fn parse(file_name: &str, text: &str) -> Reading {
             walk.warnings.push(Problem::at(&whole, "", message));
         }
     }
+    limit(&mut walk.errors, &whole);
+    limit(&mut walk.warnings, &whole);
     let config = if walk.errors.is_empty() { Ok(config) } else { Err(walk.errors) };
     Reading { config, warnings: walk.warnings }
+}
+
+/// Nobody reads more, and a broken generator can make very many.
+fn limit(problems: &mut Vec<Problem>, whole: &Place) {
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::at(whole, "", format!("and {more} more of this kind")));
+    }
 }
 
 /// Everything that a process needs to know before it starts. Valid as a whole; what is wrong with
@@ -141,8 +157,8 @@ pub struct KubernetesCrd {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(***)")
     }
 }

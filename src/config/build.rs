@@ -105,6 +105,9 @@ fn entry_point_tls(typed: &Typed, walk: &mut Walk) -> EntryPointTls {
 }
 
 fn redirect(typed: &Typed, ports: &BTreeMap<String, u16>, walk: &mut Walk) -> Option<Redirect> {
+    if typed.is_broken() {
+        return None;
+    }
     let scheme = typed.filled("scheme").unwrap_or_else(|| "https".to_owned());
     if let Some(field) = typed.at("scheme")
         && !matches!(scheme.as_str(), "http" | "https")
@@ -162,7 +165,7 @@ fn log(root: &Typed, walk: &mut Walk) -> Log {
     if let (Some(field), Some(level)) = (root.at("log.level"), root.filled("log.level")) {
         match level.to_lowercase().as_str() {
             known @ ("trace" | "debug" | "info" | "warn" | "error") => {
-                known.clone_into(&mut log.level)
+                known.clone_into(&mut log.level);
             }
             "fatal" | "panic" => "error".clone_into(&mut log.level),
             _ => walk.errors.push(Problem::about(
@@ -228,7 +231,7 @@ impl Default for Own {
         Self {
             certificates_namespace: "routecert-certs".to_owned(),
             controller_namespace: None,
-            remove_after: Duration::from_secs(24 * 3600),
+            remove_after: Duration::from_hours(24),
             admin_address: ":9402".to_owned(),
             self_check: SelfCheck {
                 enabled: true,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cert::KeyType;
+use crate::config::tree::shorten;
 use crate::config::walk::{Typed, Walk};
 use crate::config::{EntryPoint, Problem};
 use crate::resolver::{CaTrust, HttpChallenge, Resolver};
@@ -13,8 +14,10 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
 const MAX_HOURS: i64 = 100 * 8766;
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+const OTHER_CHALLENGES: [&str; 2] = ["dnsChallenge", "tlsChallenge"];
 
 type Resolvers = BTreeMap<String, Result<Resolver, String>>;
 
@@ -30,6 +33,7 @@ pub(super) fn all(
                 let message = "has both acme and tailscale; remove one of them";
                 walk.errors.push(Problem::at(&acme.place, &typed.key, message));
             }
+            Some(acme) if acme.is_broken() => {}
             Some(acme) => {
                 let mut look = Look { acme, entry_points, faults: Vec::new(), walk };
                 found.insert(name.clone(), look.resolver(name));
@@ -94,7 +98,7 @@ impl Look<'_> {
 
     fn email(&mut self) -> String {
         let email = self.acme.filled("email").unwrap_or_default();
-        if email.trim().is_empty() {
+        if email.trim().is_empty() && !self.is_broken("email") {
             self.warn("email", "is empty; the CA cannot tell anybody about problems");
         }
         email
@@ -120,7 +124,7 @@ impl Look<'_> {
         let known = KeyType::ALL.into_iter().find(|known| known.as_str() == given);
         known.unwrap_or_else(|| {
             let all = KeyType::ALL.map(KeyType::as_str).join(", ");
-            let shown = crate::config::tree::shorten(&given);
+            let shown = shorten(&given);
             self.fault("keyType", &format!("`{shown}` is unknown; expected one of {all}"));
             KeyType::Rsa4096
         })
@@ -131,14 +135,16 @@ impl Look<'_> {
         if !(1..=MAX_HOURS).contains(&hours) {
             self.fault("certificatesDuration", "must be at least 1 (hours), and credible");
         }
-        Duration::from_secs(3600 * u64::try_from(hours.clamp(1, MAX_HOURS)).unwrap_or(1))
+        Duration::from_hours(u64::try_from(hours.clamp(1, MAX_HOURS)).unwrap_or(1))
     }
 
     fn client_timeout(&mut self) -> Duration {
         let whole = self.acme.duration("clientTimeout").unwrap_or(CLIENT_TIMEOUT);
         let header = self.acme.duration("clientResponseHeaderTimeout");
-        if whole < header.unwrap_or(RESPONSE_HEADER_TIMEOUT) {
-            self.fault("clientTimeout", "must be at least clientResponseHeaderTimeout (30s)");
+        let header = header.unwrap_or(RESPONSE_HEADER_TIMEOUT);
+        if whole < header {
+            let message = format!("must be at least clientResponseHeaderTimeout ({header:?})");
+            self.fault("clientTimeout", &message);
         }
         whole
     }
@@ -161,6 +167,7 @@ impl Look<'_> {
             self.no_http_challenge();
             return None;
         };
+        self.other_challenges();
         if challenge.is_broken() || challenge.at("entryPoint").is_some_and(Typed::is_broken) {
             return None;
         }
@@ -170,7 +177,7 @@ impl Look<'_> {
         };
         if !self.entry_points.contains_key(&entry_point) {
             let names: Vec<&str> = self.entry_points.keys().map(String::as_str).collect();
-            let shown = crate::config::tree::shorten(&entry_point);
+            let shown = shorten(&entry_point);
             let message =
                 format!("there is no entry point `{shown}`; expected one of {}", names.join(", "));
             self.fault("httpChallenge.entryPoint", &message);
@@ -180,17 +187,27 @@ impl Look<'_> {
     }
 
     fn no_http_challenge(&mut self) {
-        let others = ["dnsChallenge", "tlsChallenge"];
-        let set = others.into_iter().find(|key| self.acme.at(key).is_some());
-        match set {
+        match OTHER_CHALLENGES.into_iter().find(|key| self.acme.at(key).is_some()) {
             Some(key) => self.fault(
                 key,
                 "this version proves names by HTTP-01 only; add httpChallenge.entryPoint",
             ),
             None => {
-                self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint")
+                self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
             }
         }
+    }
+
+    fn other_challenges(&mut self) {
+        for key in OTHER_CHALLENGES {
+            if self.acme.at(key).is_some() {
+                self.warn(key, "not honoured by this version; names are proven by HTTP-01");
+            }
+        }
+    }
+
+    fn is_broken(&self, key: &str) -> bool {
+        self.acme.at(key).is_some_and(Typed::is_broken)
     }
 
     fn trust(&self) -> CaTrust {

@@ -1,5 +1,7 @@
 //! Every key that is known, the shape of its value, and what this version does with it: data only.
 
+use Shape::{Anything, Bool, Duration, Integer, List, Named, Section, Switch, Text, Texts};
+
 /// What stands at a key.
 pub(super) enum Shape {
     /// Not looked at.
@@ -43,10 +45,12 @@ const fn later(key: &'static str, shape: Shape) -> Field {
 }
 
 const fn foreign(key: &'static str) -> Field {
-    Field { key, shape: Shape::Anything, meaning: Meaning::Foreign }
+    Field { key, shape: Anything, meaning: Meaning::Foreign }
 }
 
-use Shape::{Anything, Bool, Duration, Integer, List, Named, Section, Switch, Text, Texts};
+const fn refused(key: &'static str, why: &'static str) -> Field {
+    Field { key, shape: Anything, meaning: Meaning::Refused(why) }
+}
 
 pub(super) const ROOT: &[Field] = &[
     on("certificatesResolvers", Named(&Section(RESOLVER))),
@@ -70,10 +74,6 @@ pub(super) const ROOT: &[Field] = &[
     refused("pilot", "Traefik 3 has no Pilot any more; remove the section"),
 ];
 
-const fn refused(key: &'static str, why: &'static str) -> Field {
-    Field { key, shape: Shape::Anything, meaning: Meaning::Refused(why) }
-}
-
 const RESOLVER: &[Field] = &[on("acme", Section(ACME)), later("tailscale", Anything)];
 
 const ACME: &[Field] = &[
@@ -86,7 +86,7 @@ const ACME: &[Field] = &[
     later("clientResponseHeaderTimeout", Duration),
     on("clientTimeout", Duration),
     later("disableCommonName", Bool),
-    later("dnsChallenge", Switch(DNS_CHALLENGE)),
+    on("dnsChallenge", Switch(DNS_CHALLENGE)),
     on("eab", Section(EAB)),
     on("email", Text),
     later("emailAddresses", Texts),
@@ -95,7 +95,7 @@ const ACME: &[Field] = &[
     later("preferredChain", Text),
     later("profile", Text),
     on("storage", Text),
-    later("tlsChallenge", Switch(TLS_CHALLENGE)),
+    on("tlsChallenge", Switch(TLS_CHALLENGE)),
 ];
 
 const EAB: &[Field] = &[on("hmacEncoded", Text), on("kid", Text)];

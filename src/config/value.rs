@@ -14,7 +14,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {
 /// Decimal digits with an optional sign; `2_160` is a number in YAML.
 pub(super) fn integer(text: &str) -> Result<i64, &'static str> {
     let digits = text.replace('_', "");
-    digits.parse().map_err(|_| "expected a whole number")
+    digits.parse().ok().ok_or("expected a whole number")
 }
 
 const DURATION: &str = "expected a duration such as 30s, 1h30m, or a number of seconds";
@@ -29,7 +29,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         return Err(DURATION);
     }
     if unsigned.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
-        let seconds: i64 = unsigned.replace('_', "").parse().map_err(|_| DURATION)?;
+        let seconds: i64 = unsigned.replace('_', "").parse().ok().ok_or(DURATION)?;
         return limited(i128::from(seconds) * NANOS);
     }
     let (mut rest, mut total) = (unsigned, 0_i128);
@@ -100,7 +100,7 @@ pub(super) fn address(text: &str) -> Result<Address, &'static str> {
     if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
         return Err(ADDRESS);
     }
-    let port = port.parse().map_err(|_| "the port must be at most 65535")?;
+    let port = port.parse().ok().ok_or("the port must be at most 65535")?;
     Ok(Address { host: self::host(host)?, port, udp })
 }
 
@@ -108,11 +108,11 @@ fn host(text: &str) -> Result<Option<IpAddr>, &'static str> {
     let address = match text.strip_prefix('[') {
         Some(rest) => {
             let inside = rest.strip_suffix(']').ok_or(ADDRESS)?;
-            inside.parse().map(IpAddr::V6).map_err(|_| ADDRESS)?
+            inside.parse().map(IpAddr::V6).ok().ok_or(ADDRESS)?
         }
         None if text.is_empty() => return Ok(None),
         None if text == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        None => text.parse().map(IpAddr::V4).map_err(|_| ADDRESS)?,
+        None => text.parse().map(IpAddr::V4).ok().ok_or(ADDRESS)?,
     };
     Ok(Some(address))
 }

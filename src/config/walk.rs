@@ -228,20 +228,7 @@ impl Walk {
             let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
             return self.wrong(node, key, &format!("expected a map with {}", known.join(", ")));
         };
-        let mut written: BTreeMap<&'static str, &Entry> = BTreeMap::new();
-        let mut missed = Vec::new();
-        for entry in entries {
-            match find(fields, &entry.key) {
-                None => missed.extend(self.unknown(entry, key, fields)),
-                Some(field) => match written.get(field.key) {
-                    Some(_) if entry.merged => {}
-                    Some(first) => self.twice(entry, first, key),
-                    None => {
-                        written.insert(field.key, entry);
-                    }
-                },
-            }
-        }
+        let (written, meant) = self.sort(entries, key, fields);
         let mut typed = BTreeMap::new();
         for field in fields {
             let path = join(key, field.key);
@@ -249,12 +236,37 @@ impl Walk {
                 if let Some(value) = self.field(entry, path, field) {
                     typed.insert(field.key.to_owned(), value);
                 }
-            } else if missed.contains(&field.key) {
+            } else if meant.contains(&field.key) {
                 let broken = Typed { place: node.place.clone(), key: path, is: Is::Broken };
                 typed.insert(field.key.to_owned(), broken);
             }
         }
         Is::Section(typed)
+    }
+
+    /// The entries by their right keys, and the right keys that unknown ones were meant to be.
+    fn sort<'n>(
+        &mut self,
+        entries: &'n [Entry],
+        section: &str,
+        fields: &'static [Field],
+    ) -> (BTreeMap<&'static str, &'n Entry>, Vec<&'static str>) {
+        let mut written: BTreeMap<&'static str, &Entry> = BTreeMap::new();
+        let mut meant = Vec::new();
+        for entry in entries {
+            let Some(field) = find(fields, &entry.key) else {
+                meant.extend(self.unknown(entry, section, fields));
+                continue;
+            };
+            match written.get(field.key) {
+                Some(_) if entry.merged => {}
+                Some(first) => self.twice(entry, first, section),
+                None => {
+                    written.insert(field.key, entry);
+                }
+            }
+        }
+        (written, meant)
     }
 
     fn twice(&mut self, entry: &Entry, first: &Entry, section: &str) {
@@ -279,7 +291,10 @@ impl Walk {
             }
             return None;
         }
-        let typed = self.typed(&entry.node, &path, &field.shape);
+        let mut typed = self.typed(&entry.node, &path, &field.shape);
+        if matches!(typed.is, Is::Section(_)) {
+            typed.place = entry.place.clone();
+        }
         if matches!(field.shape, Shape::Switch(_)) && matches!(typed.is, Is::Empty) {
             return None;
         }
@@ -299,24 +314,25 @@ impl Walk {
         let path = join(section, &entry.key);
         let root = section.is_empty();
         let keys = || fields.iter().map(|field| field.key);
-        let mut near = nearest(&entry.key, keys()).filter(|_| !entry.key.starts_with("x-"));
+        let near = nearest(&entry.key, keys()).filter(|_| !entry.key.starts_with("x-"));
         if near.is_none() && root {
             let message = "is no key of Traefik or routecert; left out of account";
             self.warnings.push(Problem::at(&entry.place, &path, message));
             return None;
         }
-        near = near.or_else(|| beginning(&entry.key, keys()));
-        let message = match (within(fields, &entry.key), near) {
-            (Some(inside), _) => {
-                format!("unknown key; it belongs at `{}`", join(section, &inside))
+        let near = near.or_else(|| beginning(&entry.key, keys()));
+        let (meant, advice) = match (within(fields, &entry.key), near) {
+            (Some((outer, inner)), _) => {
+                (Some(outer), format!("it belongs at `{}`", join(section, &inner)))
             }
-            (None, Some(near)) => format!("unknown key; did you mean `{near}`?"),
+            (None, Some(near)) => (Some(near), format!("did you mean `{near}`?")),
             (None, None) => {
-                format!("unknown key; expected one of {}", keys().collect::<Vec<_>>().join(", "))
+                (None, format!("expected one of {}", keys().collect::<Vec<_>>().join(", ")))
             }
         };
+        let message = format!("unknown key; {advice}");
         self.errors.push(Problem::at(&entry.place, &path, message));
-        near
+        meant
     }
 }
 
@@ -325,11 +341,11 @@ fn find(fields: &'static [Field], written: &str) -> Option<&'static Field> {
     fields.iter().find(|field| fold(field.key) == folded)
 }
 
-/// The path below `fields` where the key would be right, in a section of a section at most.
-fn within(fields: &'static [Field], written: &str) -> Option<String> {
+/// The section of `fields` where the key would be right, and its path there.
+fn within(fields: &'static [Field], written: &str) -> Option<(&'static str, String)> {
     fields.iter().find_map(|field| {
         let (Shape::Section(inner) | Shape::Switch(inner)) = field.shape else { return None };
-        find(inner, written).map(|right| join(field.key, right.key))
+        find(inner, written).map(|right| (field.key, join(field.key, right.key)))
     })
 }
 

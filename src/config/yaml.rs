@@ -13,6 +13,7 @@ const MAX_DEPTH: usize = 64;
 /// What aliases may add to the tree, in bytes of text and of nodes.
 const MAX_COPIED: usize = 16 * 1024 * 1024;
 const NODE_BYTES: usize = 128;
+const TOO_LARGE: &str = "anchors and aliases make the configuration too large";
 
 /// The first document of `text`, if it has content. With a syntax error there is no tree; other
 /// problems leave the rest of it to be looked at.
@@ -23,7 +24,8 @@ pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             Ok((event, span)) => builder.event(event, span.start),
             Err(error) => {
                 let advice = advice(text, error.marker().line());
-                Err(builder.fault(*error.marker(), format!("no valid YAML: {error}{advice}")))
+                let reason = error.kind().to_string().replace(char::is_control, " ");
+                Err(builder.fault(*error.marker(), format!("no valid YAML: {reason}{advice}")))
             }
         };
         if let Err(problem) = step {
@@ -57,6 +59,13 @@ struct Open {
 enum Inside {
     List(Vec<Node>),
     Map { entries: Vec<Entry>, key: Option<(Place, Key)> },
+}
+
+/// Only plain text can be `<<` or null.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Otherwise,
+    Plain,
 }
 
 enum Key {
@@ -105,9 +114,12 @@ impl Builder {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain;
-                let value = self.scalar(&text, plain, tag.as_deref(), at)?;
-                self.finish(Node { place: self.place(at), value }, anchor, plain)
+                let written = match style {
+                    ScalarStyle::Plain => Written::Plain,
+                    _ => Written::Otherwise,
+                };
+                let value = self.scalar(&text, written, tag.as_deref(), at)?;
+                self.finish(Node { place: self.place(at), value }, anchor, written)
             }
             Event::SequenceStart(_, anchor, _) => self.open(at, anchor, Inside::List(Vec::new())),
             Event::MappingStart(_, anchor, _) => {
@@ -122,12 +134,12 @@ impl Builder {
     fn scalar(
         &self,
         text: &str,
-        plain: bool,
+        written: Written,
         tag: Option<&Tag>,
         at: Marker,
     ) -> Result<Value, Problem> {
         let kind = match tag {
-            None if plain => "",
+            None if written == Written::Plain => "",
             None => "str",
             Some(tag) => tag.core_suffix().unwrap_or("!"),
         };
@@ -158,7 +170,7 @@ impl Builder {
             Inside::List(items) => Value::List(items),
             Inside::Map { entries, .. } => Value::Map(self.settle(entries)),
         };
-        self.finish(Node { place: open.place, value }, open.anchor, false)
+        self.finish(Node { place: open.place, value }, open.anchor, Written::Otherwise)
     }
 
     /// Keys that are written out go before merged ones, and among those the first counts.
@@ -189,23 +201,23 @@ impl Builder {
         };
         let (bytes, height) = measure(target);
         if self.copied + bytes > MAX_COPIED {
-            return Err(self.fault(at, "the aliases make the configuration too large"));
+            return Err(self.fault(at, TOO_LARGE));
         }
         if self.open.len() + height > MAX_DEPTH {
             return Err(self.fault(at, "nested too deeply"));
         }
         let node = target.clone();
         self.copied += bytes;
-        self.finish(node, 0, false)
+        self.finish(node, 0, Written::Otherwise)
     }
 
     /// Gives a whole node to the list or map that it stands in.
-    fn finish(&mut self, node: Node, anchor: usize, plain: bool) -> Result<(), Problem> {
+    fn finish(&mut self, node: Node, anchor: usize, written: Written) -> Result<(), Problem> {
         if anchor != 0 {
             let (bytes, _) = measure(&node);
             self.copied += bytes;
             if self.copied > MAX_COPIED {
-                return Err(Problem::at(&node.place, "", "the anchors hold too much"));
+                return Err(Problem::at(&node.place, "", TOO_LARGE));
             }
             self.anchors.insert(anchor, node.clone());
         }
@@ -213,7 +225,7 @@ impl Builder {
             None => self.root = Some(node),
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Map { entries, key }) => match key.take() {
-                None => *key = Some(read_key(node, plain)?),
+                None => *key = Some(read_key(node, written)?),
                 Some((place, Key::Merge)) => merge(node, &place, entries)?,
                 Some((place, Key::Name(key))) => {
                     entries.push(Entry { key, place, node, merged: false });
@@ -224,9 +236,11 @@ impl Builder {
     }
 }
 
-fn read_key(node: Node, plain: bool) -> Result<(Place, Key), Problem> {
+fn read_key(node: Node, written: Written) -> Result<(Place, Key), Problem> {
     match node.value {
-        Value::Scalar(text) if plain && text == "<<" => Ok((node.place, Key::Merge)),
+        Value::Scalar(text) if written == Written::Plain && text == "<<" => {
+            Ok((node.place, Key::Merge))
+        }
         Value::Scalar(text) => Ok((node.place, Key::Name(text))),
         _ => Err(Problem::at(&node.place, "", "a key must be plain text; put it into quotes")),
     }
@@ -257,7 +271,9 @@ fn measure(node: &Node) -> (usize, usize) {
     match &node.value {
         Value::List(items) => items.iter().for_each(add),
         Value::Map(entries) => {
-            entries.iter().for_each(|entry| add(&entry.node));
+            for entry in entries {
+                add(&entry.node);
+            }
             bytes += entries.iter().map(|entry| entry.key.len() + NODE_BYTES).sum::<usize>();
         }
         Value::Null => return (bytes, 0),

@@ -97,10 +97,7 @@ impl Matcher {
 
 fn find(protocol: Protocol, name: &str) -> Result<&'static Spec, String> {
     let shown = shorten(name);
-    let (other, names) = match protocol {
-        Protocol::Http => ("TCP", list(protocol)),
-        Protocol::Tcp => ("HTTP", list(protocol)),
-    };
+    let names = list(protocol);
     let Some(spec) = MATCHERS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name)) else {
         return Err(if OLD.iter().any(|old| old.eq_ignore_ascii_case(name)) {
             format!("`{shown}` belongs to the old rule syntax v2; expected one of {names}")
@@ -109,6 +106,10 @@ fn find(protocol: Protocol, name: &str) -> Result<&'static Spec, String> {
         });
     };
     if !spec.protocols.contains(&protocol) {
+        let other = match protocol {
+            Protocol::Http => "TCP",
+            Protocol::Tcp => "HTTP",
+        };
         return Err(format!("`{shown}` is for {other} routes; expected one of {names}"));
     }
     if !spellings(spec.name).iter().any(|spelling| spelling == name) {

@@ -220,8 +220,8 @@ impl<'t> Scanner<'t> {
             'v' => 11,
             '\\' => b'\\',
             '"' => b'"',
-            'x' => u8::try_from(self.digits(2, 16).ok_or_else(wrong)?).map_err(|_| wrong())?,
-            '0'..='7' => u8::try_from(self.digits(3, 8).ok_or_else(wrong)?).map_err(|_| wrong())?,
+            'x' => self.byte(2, 16).ok_or_else(wrong)?,
+            '0'..='7' => self.byte(3, 8).ok_or_else(wrong)?,
             'u' | 'U' => {
                 let count = if letter == 'u' { 4 } else { 8 };
                 let code = self.digits(count, 16).ok_or_else(wrong)?;
@@ -233,6 +233,10 @@ impl<'t> Scanner<'t> {
         };
         bytes.push(plain);
         Ok(())
+    }
+
+    fn byte(&mut self, count: usize, radix: u32) -> Option<u8> {
+        u8::try_from(self.digits(count, radix)?).ok()
     }
 
     fn digits(&mut self, count: usize, radix: u32) -> Option<u32> {
