@@ -18,6 +18,13 @@ pub(super) struct Stored {
     pub(super) resolver: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    id: Id,
+    fingerprint: String,
+    ours: BTreeSet<String>,
+}
+
 #[derive(Debug, Default)]
 struct Record {
     held: Option<Held>,
@@ -34,7 +41,7 @@ struct Record {
 pub(super) struct Records {
     records: BTreeMap<Id, Record>,
     /// What each copy was last asked to hold, so that it is asked once.
-    asked: BTreeMap<Place, (String, BTreeSet<String>)>,
+    asked: BTreeMap<Place, Asked>,
     inherited: bool,
 }
 
@@ -162,11 +169,25 @@ impl Records {
     pub(super) fn asks_for_copy(
         &mut self,
         place: &Place,
+        id: &Id,
         fingerprint: &str,
         ours: &BTreeSet<String>,
     ) -> bool {
-        let asked = (fingerprint.to_owned(), ours.clone());
+        let asked =
+            Asked { id: id.clone(), fingerprint: fingerprint.to_owned(), ours: ours.clone() };
         self.asked.insert(place.clone(), asked.clone()).as_ref() != Some(&asked)
+    }
+
+    /// Copies that were asked for and are none of `places` any more.
+    pub(super) fn drop_copies(&mut self, id: &Id, places: &[Place]) -> Vec<Place> {
+        let left = |(place, asked): (&Place, &Asked)| {
+            (asked.id == *id && !places.contains(place)).then(|| place.clone())
+        };
+        let left: Vec<Place> = self.asked.iter().filter_map(left).collect();
+        for place in &left {
+            self.asked.remove(place);
+        }
+        left
     }
 
     /// The state with every known copy in it, if that differs from what is stored.

@@ -343,15 +343,23 @@ impl Leader {
 
     /// Asks for the copies that routes name, once per certificate that is new.
     fn fill_copies(&mut self, id: &Id, want: Option<&Want>) {
-        let (Some(want), Held::Certificate(facts)) = (want, self.records.held(id)) else { return };
-        let fingerprint = facts.fingerprint.clone();
-        for secret in self.world.copies_of(id, &want.owner) {
-            let place = (want.owner.clone(), secret);
+        let places: Vec<Place> = want
+            .into_iter()
+            .flat_map(|want| {
+                let secrets = self.world.copies_of(id, &want.owner).into_iter();
+                secrets.map(|secret| (want.owner.clone(), secret))
+            })
+            .collect();
+        for place in self.records.drop_copies(id, &places) {
+            self.filled.remove(&place);
+            drop(self.copies.send(Command::Leave(place)));
+        }
+        let Some(fingerprint) = self.records.fingerprint(id) else { return };
+        for place in places {
             let ours = self.records.copies_at(id, &place);
-            if self.records.asks_for_copy(&place, &fingerprint, &ours) {
-                let command =
-                    Command::Fill { place, id: id.clone(), fingerprint: fingerprint.clone(), ours };
-                drop(self.copies.send(command));
+            if self.records.asks_for_copy(&place, id, &fingerprint, &ours) {
+                let (id, fingerprint) = (id.clone(), fingerprint.clone());
+                drop(self.copies.send(Command::Fill { place, id, fingerprint, ours }));
             }
         }
     }
