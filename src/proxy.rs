@@ -125,7 +125,6 @@ pub async fn run(
         tls: tls::config(table, now)?,
         challenges,
         upstream: settings.upstream,
-        patience: upstream::Patience::default(),
         now,
         stop: workers_stop,
         drain: settings.drain,

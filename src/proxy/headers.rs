@@ -180,15 +180,20 @@ mod tests {
         prepare_request(&mut map, &told, upgrade);
         let set = "x-forwarded-for: 192.0.2.7\nx-forwarded-host: a.x:8443\n\
                    x-forwarded-port: 8443\nx-forwarded-proto: https\nx-real-ip: 192.0.2.7";
-        assert_eq!(shown(&map), format!("{expected}{set}"));
+        for line in set.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            assert_eq!(map.get_all(name).iter().collect::<Vec<_>>(), [value]);
+            map.remove(name);
+        }
+        assert_eq!(shown(&map), expected);
     }
 
     #[test]
     fn what_belongs_to_one_hop_stays_there() {
-        check(&[("accept", "*/*"), ("keep-alive", "timeout=5"), ("te", "gzip")], "accept: */*\n");
-        check(&[("connection", "x-a, close"), ("x-a", "1"), ("x-b", "2")], "x-b: 2\n");
-        check(&[("connection", "host, content-length"), ("host", "a.x")], "host: a.x\n");
-        check(&[("te", "gzip, trailers;q=1"), ("transfer-encoding", "chunked")], "te: trailers\n");
+        check(&[("accept", "*/*"), ("keep-alive", "timeout=5"), ("te", "gzip")], "accept: */*");
+        check(&[("connection", "x-a, close"), ("x-a", "1"), ("x-b", "2")], "x-b: 2");
+        check(&[("connection", "host, content-length"), ("host", "a.x")], "host: a.x");
+        check(&[("te", "gzip, trailers;q=1"), ("transfer-encoding", "chunked")], "te: trailers");
         check(&[("upgrade", "h2c"), ("expect", "100-continue")], "");
     }
 
@@ -199,14 +204,14 @@ mod tests {
         check(&[("x_forwarded_for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")], "");
         check(&[("x-real-ip", "1.2.3.4"), ("x-forwarded-prefix", "/x")], "");
         check(&[("connection", "x-forwarded-for, x-real-ip")], "");
-        check(&[("x-forwardedness", "kept")], "x-forwardedness: kept\n");
+        check(&[("x-forwardedness", "kept")], "x-forwardedness: kept");
     }
 
     #[test]
     fn an_upgrade_is_passed_on_only_when_asked_for() {
         check(
             &[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")],
-            "connection: upgrade\nupgrade: websocket\n",
+            "connection: upgrade\nupgrade: websocket",
         );
         assert_eq!(upgrade_of(Version::HTTP_2, &headers(&[("connection", "upgrade")])), None);
     }

@@ -26,6 +26,7 @@ pub struct Upstream {
     text: String,
     address: Address,
     protocol: Protocol,
+    patience: Patience,
 }
 
 #[derive(Clone)]
@@ -84,7 +85,13 @@ impl Upstream {
             }
             _ => return Err(bad_form()),
         };
-        Ok(Self { text: text.to_owned(), address, protocol })
+        Ok(Self { text: text.to_owned(), address, protocol, patience: Patience::default() })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_reply_within(mut self, limit: Duration) -> Self {
+        self.patience.reply = limit;
+        self
     }
 }
 
@@ -156,11 +163,11 @@ fn system_roots(text: &str) -> Result<RootCertStore, BadUpstream> {
 
 /// How long the upstream may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+struct Patience {
     /// To accept a connection, TLS included.
-    pub(super) connect: Duration,
+    connect: Duration,
     /// To begin its reply, counted from the last byte of the request.
-    pub(super) reply: Duration,
+    reply: Duration,
 }
 
 impl Default for Patience {

@@ -20,7 +20,7 @@ use crate::config::EntryPoint;
 use crate::proxy::challenges::Challenges;
 use crate::proxy::serve;
 use crate::proxy::serve::Gate;
-use crate::proxy::upstream::{Client, Patience, Upstream};
+use crate::proxy::upstream::{Client, Upstream};
 
 /// How often connections to the upstream that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(4);
@@ -33,7 +33,6 @@ pub(super) struct Plan {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) challenges: Challenges,
     pub(super) upstream: Upstream,
-    pub(super) patience: Patience,
     pub(super) now: fn() -> Timestamp,
     pub(super) stop: CancellationToken,
     pub(super) drain: Duration,
@@ -47,7 +46,7 @@ pub(super) fn run(plan: Plan, listeners: Vec<(Arc<EntryPoint>, TcpListener)>) ->
 
 async fn serve(plan: Plan, listeners: Vec<(Arc<EntryPoint>, TcpListener)>) -> io::Result<()> {
     let tasks = TaskTracker::new();
-    let client = Rc::new(Client::new(plan.upstream.clone(), plan.patience));
+    let client = Rc::new(Client::new(plan.upstream.clone()));
     for (entry_point, listener) in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let gate = Gate {

@@ -23,7 +23,7 @@ use crate::proxy::headers;
 use crate::proxy::local::Local;
 use crate::proxy::upstream::body::{RequestBody, UpstreamBody};
 use crate::proxy::upstream::pool::{Lease, Pool, Sender};
-use crate::proxy::upstream::{Address, Patience, Protocol, Upstream, timed_out};
+use crate::proxy::upstream::{Address, Protocol, Upstream, timed_out};
 
 type H2Sender = http2::SendRequest<RequestBody>;
 
@@ -53,7 +53,6 @@ impl Failure {
 /// Not shared between workers, so a request never changes its thread.
 pub(in crate::proxy) struct Client {
     upstream: Upstream,
-    patience: Patience,
     pool: Pool,
     /// The one connection of HTTP/2.
     h2: Mutex<Option<H2Sender>>,
@@ -61,14 +60,8 @@ pub(in crate::proxy) struct Client {
 }
 
 impl Client {
-    pub(in crate::proxy) fn new(upstream: Upstream, patience: Patience) -> Self {
-        Self {
-            upstream,
-            patience,
-            pool: Pool::default(),
-            h2: Mutex::new(None),
-            tasks: TaskTracker::new(),
-        }
+    pub(in crate::proxy) fn new(upstream: Upstream) -> Self {
+        Self { upstream, pool: Pool::default(), h2: Mutex::new(None), tasks: TaskTracker::new() }
     }
 
     /// Closes idle connections whose time is over.
@@ -153,7 +146,7 @@ impl Client {
         let mut reply = std::pin::pin!(reply);
         loop {
             let seen = progress.get();
-            match timeout_at(seen + self.patience.reply, reply.as_mut()).await {
+            match timeout_at(seen + self.upstream.patience.reply, reply.as_mut()).await {
                 Ok(replied) => return Ok(replied),
                 Err(_) if progress.get() > seen => {}
                 Err(_) => return Err(Failure::TimedOut),
@@ -176,7 +169,9 @@ impl Client {
                 }
             }
         };
-        timeout(self.patience.connect, connecting).await.unwrap_or_else(|_| Err(timed_out()))
+        timeout(self.upstream.patience.connect, connecting)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))
     }
 
     async fn shake<T>(&self, stream: T) -> io::Result<Sender>
@@ -201,7 +196,7 @@ impl Client {
         let Address::Tcp { host, port } = &self.upstream.address else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let stream = timeout(self.patience.connect, connect_tcp(host, *port));
+        let stream = timeout(self.upstream.patience.connect, connect_tcp(host, *port));
         let stream = stream.await.unwrap_or_else(|_| Err(timed_out()))?;
         let shaken = http2::handshake(Local::new(&self.tasks), TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(io::Error::other)?;

@@ -59,11 +59,6 @@ impl Pool {
             idle.pop_front();
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.idle.borrow().len()
-    }
 }
 
 /// A connection in use.
