@@ -119,11 +119,7 @@ impl Account {
     pub async fn look(&self, url: &str, now: Timestamp) -> Result<OrderView, Error> {
         let mut order = match self.order(url).await {
             Err(Error::OrderGone(_)) => {
-                return Ok(OrderView {
-                    status: Status::Gone,
-                    unproven: Vec::new(),
-                    problem: None,
-                });
+                return Ok(OrderView { status: Status::Gone, unproven: Vec::new(), problem: None });
             }
             other => other?,
         };

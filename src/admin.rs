@@ -16,7 +16,8 @@ pub type Ready = std::sync::Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Serves until it is dropped. A port that is taken costs only this listener.
 pub async fn serve(address: &str, ready: Ready) {
-    let address = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let address =
+        if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
     let listener = match TcpListener::bind(&address).await {
         Ok(listener) => listener,
         Err(error) => {

@@ -46,17 +46,20 @@ impl Debug for Cluster {
 
 /// First match: the provider's `endpoint`, the file given, the Pod's own or `KUBECONFIG`.
 /// Nothing is contacted.
-pub async fn connect(kubeconfig: Option<&Path>, provider: &KubernetesCrd) -> Result<Cluster, Error> {
+pub async fn connect(
+    kubeconfig: Option<&Path>,
+    provider: &KubernetesCrd,
+) -> Result<Cluster, Error> {
     let config = match (&provider.endpoint, kubeconfig) {
         (Some(endpoint), _) => from_provider(endpoint, provider)?,
         (None, Some(file)) => from_file(file).await?,
-        (None, None) => Config::infer()
-            .await
-            .map_err(|error| Error::NoConfiguration(http::chain(&error)))?,
+        (None, None) => {
+            Config::infer().await.map_err(|error| Error::NoConfiguration(http::chain(&error)))?
+        }
     };
     let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config)
-        .map_err(|error| Error::NoConfiguration(http::chain(&error)))?;
+    let client =
+        Client::try_from(config).map_err(|error| Error::NoConfiguration(http::chain(&error)))?;
     Ok(Cluster { client, namespace })
 }
 
@@ -121,7 +124,10 @@ impl Debug for Fence {
 #[derive(Debug)]
 pub enum Seen<K> {
     Put(K),
-    Gone { namespace: String, name: String },
+    Gone {
+        namespace: String,
+        name: String,
+    },
     /// A complete list has been told; said again after each new list.
     Synced,
     /// Told once when it begins; the watch goes on trying. What was seen before still holds.

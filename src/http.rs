@@ -44,9 +44,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(trust: &CaTrust, timeout: Duration) -> Result<Self, Error> {
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots(trust)?)
-            .with_no_client_auth();
+        let config =
+            ClientConfig::builder().with_root_certificates(roots(trust)?).with_no_client_auth();
         let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
         let builder = match &trust.server_name {
             Some(name) => {
@@ -69,12 +68,15 @@ impl Client {
             .unwrap_or(Err(Error::Timeout { host, seconds }))
     }
 
-    async fn exchange(&self, request: Request<Bytes>, host: &str) -> Result<Response<Bytes>, Error> {
-        let reply = self
-            .pooled
-            .request(request.map(Full::new))
-            .await
-            .map_err(|error| Error::Unreachable { host: host.to_owned(), cause: chain(&error) })?;
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        host: &str,
+    ) -> Result<Response<Bytes>, Error> {
+        let reply =
+            self.pooled.request(request.map(Full::new)).await.map_err(|error| {
+                Error::Unreachable { host: host.to_owned(), cause: chain(&error) }
+            })?;
         let (parts, body) = reply.into_parts();
         let body = Limited::new(body, MAX_REPLY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {

@@ -53,7 +53,10 @@ pub struct Job {
 /// How a drive ended; what the state now says is what [`State`] says.
 #[derive(Debug)]
 pub enum Outcome {
-    Issued { state: Versioned<State>, facts: Facts },
+    Issued {
+        state: Versioned<State>,
+        facts: Facts,
+    },
     /// The failure is recorded in the state.
     Failed(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
@@ -213,8 +216,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let answers =
-            unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
+        let answers = unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
         self.engine.table.present(answers).await?;
         tokio::time::sleep(self.job.resolver.http_challenge.delay).await;
         Ok(Event::Presented(unproven))
@@ -302,7 +304,9 @@ impl<'a> Driver<'a> {
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Overtaken | Stop::Store(_) => return Outcome::Interrupted(stop.to_string()),
+            Stop::Fenced | Stop::Overtaken | Stop::Store(_) => {
+                return Outcome::Interrupted(stop.to_string());
+            }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
         };
@@ -318,7 +322,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn classify(&self, error: &acme::Error, at: Timestamp) -> (FailureKind, Option<Timestamp>) {
+    async fn classify(
+        &self,
+        error: &acme::Error,
+        at: Timestamp,
+    ) -> (FailureKind, Option<Timestamp>) {
         match error {
             acme::Error::RateLimited { retry_after, .. } => {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))

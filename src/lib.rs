@@ -1,8 +1,10 @@
 //! routecert
 pub mod acme;
+pub mod admin;
 pub mod api;
 pub mod cert;
 pub mod challenge;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
@@ -11,6 +13,7 @@ pub mod issue;
 pub mod name;
 pub mod order;
 pub mod plan;
+pub mod proxy;
 pub mod resolver;
 pub mod route;
 pub mod rule;

@@ -157,7 +157,12 @@ pub struct Unproven {
 pub enum Event {
     /// The worker begins, or begins again after a restart.
     Begin,
-    Placed { url: String, ca: String, key: Key, at: Timestamp },
+    Placed {
+        url: String,
+        ca: String,
+        key: Key,
+        at: Timestamp,
+    },
     Seen(OrderView),
     /// The answers are visible to every proxy.
     Presented(Vec<Unproven>),
@@ -165,7 +170,10 @@ pub enum Event {
     Settled(Vec<Unproven>),
     Withdrawn,
     Downloaded(Certificate),
-    Stored { at: Timestamp, certificate: Certificate },
+    Stored {
+        at: Timestamp,
+        certificate: Certificate,
+    },
 }
 
 /// The one thing to do now.
@@ -189,7 +197,10 @@ pub enum Effect {
     /// Write the certificate Secret.
     Keep(Certificate),
     /// The order cannot be finished.
-    GiveUp { kind: FailureKind, message: String },
+    GiveUp {
+        kind: FailureKind,
+        message: String,
+    },
     Done,
 }
 
@@ -243,8 +254,7 @@ fn seen(state: &mut State, view: OrderView) -> Effect {
 /// Records that `certificate` is stored; the order is over.
 pub fn count(state: &mut State, at: Timestamp, certificate: &Certificate) {
     let facts = certificate.facts();
-    let issued =
-        Issued { at, fingerprint: facts.fingerprint.clone(), not_after: facts.not_after };
+    let issued = Issued { at, fingerprint: facts.fingerprint.clone(), not_after: facts.not_after };
     remember(&mut state.issued, issued, KEEP_ISSUED);
     state.pending = None;
     state.failures.clear();

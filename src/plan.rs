@@ -126,7 +126,10 @@ pub fn decide(question: &Question<'_>) -> Decision {
 
 fn wanted(question: &Question<'_>, names: &Names) -> Decision {
     if question.state.is_some_and(|state| state.unused_since.is_some()) {
-        return Decision { step: Step::NoteUsed, ..still(question, Why::Issued, String::new(), None) };
+        return Decision {
+            step: Step::NoteUsed,
+            ..still(question, Why::Issued, String::new(), None)
+        };
     }
     let Some((why, message)) = reason_to_issue(question, names) else { return keep(question) };
     if let Some((blocked, until, message)) = blocked(question) {
@@ -226,8 +229,7 @@ fn still(question: &Question<'_>, why: Why, message: String, wake: Option<Timest
     };
     let fits = |facts: &&Facts| question.wanted.is_none_or(|names| facts.names.same_as(names));
     let valid = facts.filter(fits).filter(|facts| question.now < facts.not_after);
-    let renewal =
-        facts.map(|facts| renewal(facts, question.certificates_duration, question.dice));
+    let renewal = facts.map(|facts| renewal(facts, question.certificates_duration, question.dice));
     let expiry = valid.map(|facts| facts.not_after);
     let view = View {
         ready: valid.is_some(),
@@ -256,7 +258,8 @@ fn unused(question: &Question<'_>) -> Decision {
         return nothing(step, Some(forget));
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
-    let remove = since + SignedDuration::try_from(question.remove_after).unwrap_or(SignedDuration::MAX);
+    let remove =
+        since + SignedDuration::try_from(question.remove_after).unwrap_or(SignedDuration::MAX);
     if remove <= question.now {
         return nothing(Step::Remove, None);
     }

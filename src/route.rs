@@ -208,9 +208,10 @@ fn read_http(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_js
     route.asks = asks(domains, rules, Protocol::Http);
     route.class = typed.ingress_class_name.or_else(|| route.class.take());
     route.entry_points = typed.entry_points;
-    route.tls = typed
-        .tls
-        .map(|tls| Tls { resolver: filled(tls.cert_resolver), secret_name: filled(tls.secret_name) });
+    route.tls = typed.tls.map(|tls| Tls {
+        resolver: filled(tls.cert_resolver),
+        secret_name: filled(tls.secret_name),
+    });
     Ok(())
 }
 
@@ -230,9 +231,10 @@ fn read_tcp(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_jso
     };
     route.class = typed.ingress_class_name.or_else(|| route.class.take());
     route.entry_points = typed.entry_points;
-    route.tls = typed
-        .tls
-        .map(|tls| Tls { resolver: filled(tls.cert_resolver), secret_name: filled(tls.secret_name) });
+    route.tls = typed.tls.map(|tls| Tls {
+        resolver: filled(tls.cert_resolver),
+        secret_name: filled(tls.secret_name),
+    });
     Ok(())
 }
 
@@ -278,14 +280,10 @@ fn names_of_rule(text: &str, protocol: Protocol) -> Result<Names, Refusal> {
     names(hosts.iter().map(AsRef::as_ref), nothing)
 }
 
-fn names<'a>(
-    texts: impl Iterator<Item = &'a str>,
-    nothing: &str,
-) -> Result<Names, Refusal> {
+fn names<'a>(texts: impl Iterator<Item = &'a str>, nothing: &str) -> Result<Names, Refusal> {
     let parsed: Vec<Name> = texts
         .map(Name::parse)
         .collect::<Result<_, _>>()
         .map_err(|error| Refusal::new(Reason::InvalidName, error.to_string()))?;
     Names::new(parsed).ok_or_else(|| Refusal::new(Reason::NoNames, nothing))
 }
-

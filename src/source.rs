@@ -60,9 +60,7 @@ pub fn routes(client: &kube::Client, settings: &KubernetesCrd) -> BoxStream<'sta
 fn event(place: &Place, seen: Seen<DynamicObject>) -> Event {
     match seen {
         Seen::Put(object) => Event::Put(Box::new(route::read(place.kind, &object))),
-        Seen::Gone { namespace, name } => {
-            Event::Gone(Key { kind: place.kind, namespace, name })
-        }
+        Seen::Gone { namespace, name } => Event::Gone(Key { kind: place.kind, namespace, name }),
         Seen::Synced => Event::Synced(place.clone()),
         Seen::Trouble(trouble) => Event::Trouble(place.clone(), trouble),
     }

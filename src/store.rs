@@ -93,6 +93,16 @@ pub struct Entry {
     pub resolver: String,
 }
 
+impl Entry {
+    /// An entry that is served and nothing more, for tests of those who serve.
+    #[cfg(test)]
+    pub(crate) fn bare(id: Id, content: Result<Certificate, cert::Error>, version: &str) -> Self {
+        let nothing = String::new;
+        let (uid, owner, resolver) = (nothing(), nothing(), nothing());
+        Self { id, content, version: version.to_owned(), uid, owner, resolver }
+    }
+}
+
 /// The answers of one of the eight ConfigMaps of the challenge table, as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
@@ -155,8 +165,7 @@ impl Store {
 
     /// All certificates and their changes, for ever.
     pub fn certificates(&self) -> BoxStream<'static, Change> {
-        let config = watcher::Config::default()
-            .labels(&format!("{LABEL_KIND}={KIND_CERTIFICATE}"));
+        let config = watcher::Config::default().labels(&format!("{LABEL_KIND}={KIND_CERTIFICATE}"));
         let seen = cluster::watch::<Secret>(self.secrets(&self.certificates_namespace), config);
         seen.filter_map(|seen| std::future::ready(format::change(seen))).boxed()
     }
@@ -189,8 +198,7 @@ impl Store {
     /// Every state record. One that cannot be read is an error of its own, not of the others.
     pub async fn states(&self) -> Result<Vec<Result<(Id, Versioned<State>), Error>>, Error> {
         let api = self.secrets(&self.controller_namespace);
-        let params = ListParams::default()
-            .labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
+        let params = ListParams::default().labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
         let object = format!("secrets of namespace {}", self.controller_namespace);
         let list = api.list(&params).await.map_err(|error| Error::of(object, &error))?;
         Ok(list.items.iter().filter_map(format::state).collect())
@@ -243,8 +251,8 @@ impl Store {
 
     /// The challenge table: each shard's present content, again at each change.
     pub fn challenges(&self) -> BoxStream<'static, Shard> {
-        let config = watcher::Config::default()
-            .labels(&format!("{LABEL_KIND}={}", format::KIND_CHALLENGES));
+        let config =
+            watcher::Config::default().labels(&format!("{LABEL_KIND}={}", format::KIND_CHALLENGES));
         let seen = cluster::watch::<ConfigMap>(self.config_maps(), config);
         seen.filter_map(|seen| std::future::ready(format::shard_change(seen))).boxed()
     }
@@ -252,7 +260,10 @@ impl Store {
     /// One shard as it is now, past any cache; an absent one is empty.
     pub async fn challenge_shard(&self, index: u8) -> Result<Shard, Error> {
         let map = self.read(&self.config_maps(), &challenge::shard_name(index)).await?;
-        Ok(map.as_ref().and_then(format::shard).unwrap_or(Shard { index, answers: BTreeMap::new() }))
+        Ok(map
+            .as_ref()
+            .and_then(format::shard)
+            .unwrap_or(Shard { index, answers: BTreeMap::new() }))
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -294,10 +305,8 @@ impl Store {
 }
 
 async fn delete(api: &Api<Secret>, name: &str, uid: &str, version: &str) -> Result<(), Error> {
-    let preconditions = Preconditions {
-        uid: Some(uid.to_owned()),
-        resource_version: Some(version.to_owned()),
-    };
+    let preconditions =
+        Preconditions { uid: Some(uid.to_owned()), resource_version: Some(version.to_owned()) };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(name, &params).await {
         Ok(_) => Ok(()),

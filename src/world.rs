@@ -255,7 +255,10 @@ impl World {
         if let Some(missing) =
             route.entry_points.iter().find(|entry| !self.entry_points.contains_key(*entry))
         {
-            let message = format!("entry point `{missing}` is not in the configuration{}", known(self.entry_points.keys()));
+            let message = format!(
+                "entry point `{missing}` is not in the configuration{}",
+                known(self.entry_points.keys())
+            );
             return Err(Refusal::new(Reason::UnknownEntryPoint, message));
         }
         match self.resolvers.get(name) {

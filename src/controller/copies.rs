@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::SelectAll;
 use futures::stream::BoxStream;
+use futures::stream::SelectAll;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::watcher;
@@ -294,10 +294,8 @@ fn watch(client: &Client, namespace: String) -> BoxStream<'static, (String, Seen
 pub(super) async fn delete(client: &Client, copies: &[CopyRef]) -> Result<(), store::Error> {
     for copy in copies {
         let api: Api<Secret> = Api::namespaced(client.clone(), &copy.namespace);
-        let preconditions =
-            Preconditions { uid: Some(copy.uid.clone()), resource_version: None };
-        let params =
-            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let preconditions = Preconditions { uid: Some(copy.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match api.delete(&copy.name, &params).await {
             Ok(_) => tracing::info!("Secret {}/{} deleted", copy.namespace, copy.name),
             // Gone, or another object by now.

@@ -52,7 +52,12 @@ enum Act {
 }
 
 impl Lease {
-    pub(super) fn new(client: Client, namespace: &str, me: String, clock: fn() -> Timestamp) -> Self {
+    pub(super) fn new(
+        client: Client,
+        namespace: &str,
+        me: String,
+        clock: fn() -> Timestamp,
+    ) -> Self {
         Self { api: Api::namespaced(client, namespace), me, clock, seen: None }
     }
 
@@ -175,7 +180,8 @@ impl Lease {
                 acquire_time: if mine { spec.acquire_time } else { Some(now.clone()) },
                 renew_time: Some(now),
                 lease_transitions: Some(
-                    spec.lease_transitions.unwrap_or_default() + i32::from(!mine && earlier.is_some()),
+                    spec.lease_transitions.unwrap_or_default()
+                        + i32::from(!mine && earlier.is_some()),
                 ),
                 ..LeaseSpec::default()
             }),
@@ -194,7 +200,9 @@ impl Lease {
         let given = self.api.replace(NAME, &params, &object);
         match tokio::time::timeout(RETRY, given).await {
             Ok(Ok(_)) => tracing::info!(lease = NAME, "given back"),
-            Ok(Err(error)) => tracing::warn!(lease = NAME, "not given back: {}", http::chain(&error)),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = NAME, "not given back: {}", http::chain(&error))
+            }
             Err(_elapsed) => tracing::warn!(lease = NAME, "not given back: no answer"),
         }
     }
@@ -213,8 +221,9 @@ fn holder(object: &Object) -> &str {
 fn decide(seen: Option<&Seen>, me: &str, now: Instant) -> Act {
     let Some(seen) = seen else { return Act::Create };
     let seconds = seen.object.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
-    let duration =
-        seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION, Duration::from_secs);
+    let duration = seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(DURATION, Duration::from_secs);
     match holder(&seen.object) {
         holder if holder == me => Act::Renew,
         "" => Act::Take,

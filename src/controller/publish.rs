@@ -19,8 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::api::{
-    AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef,
-    IngressRouteStatus,
+    AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef, IngressRouteStatus,
 };
 use crate::cert::Id;
 use crate::cluster::{self, Fence, Seen};
@@ -35,8 +34,14 @@ const MAX_NOTE: usize = 1024;
 /// Something to be shown.
 #[derive(Debug)]
 pub(super) enum News {
-    Certificate { id: Id, shown: Option<Shown> },
-    Route { key: Key, news: Option<RouteNews> },
+    Certificate {
+        id: Id,
+        shown: Option<Shown>,
+    },
+    Route {
+        key: Key,
+        news: Option<RouteNews>,
+    },
     /// Every certificate has been told once: AcmeCertificates of others are leftovers.
     Complete,
 }
@@ -181,7 +186,9 @@ impl Publisher {
                 self.look_at_all();
             }
             Seen::Trouble(trouble) => {
-                tracing::warn!("AcmeCertificates cannot be watched: {trouble:?}; apply crds/ and the RBAC");
+                tracing::warn!(
+                    "AcmeCertificates cannot be watched: {trouble:?}; apply crds/ and the RBAC"
+                );
             }
         }
     }
@@ -269,7 +276,8 @@ impl Publisher {
         }
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &key.namespace, &key.kind.resource());
-        let value = if wanted == IngressRouteStatus::default() { json!(null) } else { json!(wanted) };
+        let value =
+            if wanted == IngressRouteStatus::default() { json!(null) } else { json!(wanted) };
         let patch = Patch::Merge(json!({"status": value}));
         let written = api.patch_status(&key.name, &PatchParams::default(), &patch).await;
         written.map(drop).map_err(|error| store::Error::of(key.to_string(), &error))
@@ -325,10 +333,7 @@ fn status(
         last_transition_time: since,
         observed_generation: Some(generation),
     };
-    IngressRouteStatus {
-        conditions: vec![condition],
-        certificates: verdict.certificates.clone(),
-    }
+    IngressRouteStatus { conditions: vec![condition], certificates: verdict.certificates.clone() }
 }
 
 /// The API server keeps whole seconds: more would differ at the next look.

@@ -67,7 +67,11 @@ impl Records {
         let pending = |record: &Record| {
             record.state.as_ref().is_some_and(|state| state.value.pending.is_some())
         };
-        self.records.iter().filter(|(_, record)| pending(record)).map(|(id, _)| id.clone()).collect()
+        self.records
+            .iter()
+            .filter(|(_, record)| pending(record))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub(super) fn has_inherited(&self) -> bool {
@@ -194,7 +198,8 @@ impl Records {
     pub(super) fn state_with_copies(&self, id: &Id, want: &Want) -> Option<State> {
         let record = self.records.get(id)?;
         let state = self.state(id).cloned();
-        let mut state = state.unwrap_or_else(|| State::new(&want.owner, &want.resolver, &want.names));
+        let mut state =
+            state.unwrap_or_else(|| State::new(&want.owner, &want.resolver, &want.names));
         let before = state.copies.len();
         for ((namespace, name), uid) in &record.copies {
             if !state.copies.iter().any(|copy| copy.uid == *uid) {

@@ -84,7 +84,9 @@ impl Leader {
             news,
             copies,
             filled: BTreeMap::new(),
-            sources: sources.map(|place| (place, Some(Trouble::Unreachable(String::new())))).collect(),
+            sources: sources
+                .map(|place| (place, Some(Trouble::Unreachable(String::new()))))
+                .collect(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -224,8 +226,7 @@ impl Leader {
     /// still come.
     fn is_ready(&self) -> bool {
         let settled = |trouble: &Option<Trouble>| !matches!(trouble, Some(Trouble::Unreachable(_)));
-        self.complete
-            || (self.certificates_synced && self.sources.values().all(settled))
+        self.complete || (self.certificates_synced && self.sources.values().all(settled))
     }
 
     async fn decide_dirty(&mut self) {
@@ -406,7 +407,11 @@ impl Leader {
             id: id.clone(),
             owner: want.owner.clone(),
             names: want.names.clone(),
-            kinds: if kinds.is_empty() { known } else { kinds.into_iter().map(str::to_owned).collect() },
+            kinds: if kinds.is_empty() {
+                known
+            } else {
+                kinds.into_iter().map(str::to_owned).collect()
+            },
             resolver: resolver.clone(),
             basis: self.records.fingerprint(id),
         };

@@ -32,7 +32,8 @@ pub(super) fn certificate(
     let routes = want.into_iter().flat_map(|want| &want.routes).map(ToString::to_string);
     let view = &decision.view;
     let reason = if issuing && view.reason == Why::NotIssued { Why::Issuing } else { view.reason };
-    let place = format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
+    let place =
+        format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
     Some(Shown {
         namespace: owner.clone(),
         spec: AcmeCertificateSpec {

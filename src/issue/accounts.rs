@@ -30,7 +30,8 @@ impl Accounts {
     pub(super) async fn open(&self, resolver: &Resolver, fence: &Fence) -> Result<Account, Stop> {
         let hash = hash(resolver);
         let cell = Arc::clone(self.opened.lock().await.entry(hash.clone()).or_default());
-        let account = cell.get_or_try_init(|| self.read_or_register(resolver, &hash, fence)).await?;
+        let account =
+            cell.get_or_try_init(|| self.read_or_register(resolver, &hash, fence)).await?;
         Ok(account.clone())
     }
 
@@ -69,7 +70,11 @@ impl Accounts {
     }
 
     /// Ours, or that of whoever was faster.
-    async fn stored_key(&self, hash: &str, fence: &Fence) -> Result<Versioned<AccountRecord>, Stop> {
+    async fn stored_key(
+        &self,
+        hash: &str,
+        fence: &Fence,
+    ) -> Result<Versioned<AccountRecord>, Stop> {
         if let Some(stored) = self.store.account(hash).await? {
             return Ok(stored);
         }

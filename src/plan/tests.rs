@@ -52,7 +52,12 @@ fn check(decision: &Decision, step: Step, why: Why, wake: Option<&str>) {
 
 #[test]
 fn nothing_held_is_issued() {
-    check(&ask(true, &Held::Nothing, None, "2026-01-01T00:00:00Z"), Step::Issue, Why::NotIssued, None);
+    check(
+        &ask(true, &Held::Nothing, None, "2026-01-01T00:00:00Z"),
+        Step::Issue,
+        Why::NotIssued,
+        None,
+    );
 }
 
 #[test]
@@ -137,7 +142,12 @@ fn a_loop_is_broken() {
 fn unused_is_noted_then_removed_then_forgotten() {
     let mut state = state();
     let now = "2026-01-02T00:00:00Z";
-    check(&ask(false, &held(), Some(&state), now), Step::NoteUnused, Why::Unused, Some("2026-04-01T00:00:00Z"));
+    check(
+        &ask(false, &held(), Some(&state), now),
+        Step::NoteUnused,
+        Why::Unused,
+        Some("2026-04-01T00:00:00Z"),
+    );
     state.unused_since = Some(at(now));
     let before = ask(false, &held(), Some(&state), "2026-01-02T23:59:59Z");
     check(&before, Step::Nothing, Why::Unused, Some("2026-01-03T00:00:00Z"));

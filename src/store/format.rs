@@ -162,9 +162,10 @@ pub(super) fn account(secret: &Secret) -> Result<Versioned<AccountRecord>, Error
 
 pub(super) fn config_map_of(shard: &Shard) -> ConfigMap {
     let name = challenge::shard_name(shard.index);
-    let data = shard.answers.iter().map(|(token, answer)| {
-        (token.clone(), serde_json::to_string(answer).unwrap_or_default())
-    });
+    let data = shard
+        .answers
+        .iter()
+        .map(|(token, answer)| (token.clone(), serde_json::to_string(answer).unwrap_or_default()));
     ConfigMap {
         metadata: metadata(name, &[(LABEL_KIND, KIND_CHALLENGES)]),
         data: Some(data.collect()),

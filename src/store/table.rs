@@ -168,7 +168,9 @@ impl Writer {
             let outcome = self.write().await;
             for done in waiting {
                 // Nobody waits any more for an order that was given up.
-                drop(done.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(()))));
+                drop(
+                    done.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(()))),
+                );
             }
         }
     }
@@ -206,7 +208,8 @@ impl Writer {
             let mut map = format::config_map_of(&stored.shard);
             map.metadata.namespace = Some(self.store.certificates_namespace.clone());
             let api = self.store.config_maps();
-            let written = match self.store.write(&api, map.clone(), stored.version.as_deref()).await {
+            let written = match self.store.write(&api, map.clone(), stored.version.as_deref()).await
+            {
                 // Edited or deleted by hand: ours is the truth while we lead.
                 Err(Error::Conflict { .. } | Error::Missing { .. }) => {
                     let fresh = Stored::read(&self.store, stored.shard.index).await?;

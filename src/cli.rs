@@ -1,0 +1,306 @@
+//! The command line: parse, build, run one subcommand.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin;
+use crate::admin::Ready;
+use crate::api;
+use crate::cluster;
+use crate::cluster::Cluster;
+use crate::config;
+use crate::config::{Config, LogFormat, Reading};
+use crate::controller;
+use crate::proxy;
+use crate::proxy::Upstream;
+use crate::store::Store;
+
+/// Requests under way at a stop get this long.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Gets and keeps certificates for routes.
+#[derive(Debug, Parser)]
+#[command(name = "routecert", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch routes in Kubernetes, get their certificates, write them to TLS Secrets
+    Controller(Common),
+    /// End TLS with those certificates, answer challenges, redirect, forward to one upstream
+    Proxy(Front),
+    /// Controller and proxy in one process
+    Run(Front),
+    /// Print the custom resource definitions, for `kubectl apply -f -`
+    Crd,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The static configuration, Traefik's YAML with an optional section `routecert:`
+    #[arg(long, visible_alias = "configFile", value_name = "FILE")]
+    configfile: PathBuf,
+    /// How to reach the API server; without it KUBECONFIG or the Pod's own account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Front {
+    #[command(flatten)]
+    common: Common,
+    /// Where requests go: http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:PATH
+    #[arg(long, value_name = "URL")]
+    upstream: String,
+    /// Roots (PEM) that an https upstream is checked against, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
+    /// Threads that serve; by default one a core
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// What ends the program, and with which code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Usage or configuration: 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs one subcommand to its end. `host` names this process in the lease.
+pub fn run(cli: Cli, host: &str, clock: fn() -> Timestamp) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Crd => print_crds(),
+        Command::Controller(common) => start(&common, None, host, clock),
+        Command::Proxy(front) => start(&front.common, Some((&front, Alone::Yes)), host, clock),
+        Command::Run(front) => start(&front.common, Some((&front, Alone::No)), host, clock),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&format!("routecert: {failure}"));
+            ExitCode::from(if matches!(failure, Failure::Configuration(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the proxy runs without a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Yes,
+    No,
+}
+
+fn print_crds() -> Result<(), Failure> {
+    let failed = |error: String| Failure::Failed(format!("cannot print the CRDs: {error}"));
+    let mut out = std::io::stdout().lock();
+    for (_, crd) in api::crds() {
+        let yaml = serde_yaml::to_string(&crd).map_err(|error| failed(error.to_string()))?;
+        write!(out, "---\n{yaml}").map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn start(
+    common: &Common,
+    front: Option<(&Front, Alone)>,
+    host: &str,
+    clock: fn() -> Timestamp,
+) -> Result<(), Failure> {
+    let config = read(common)?;
+    let upstream = front.map(|(front, _)| upstream(front)).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let crd = config.kubernetes_crd.clone().unwrap_or_default();
+        let cluster = cluster::connect(common.kubeconfig.as_deref(), &crd)
+            .await
+            .map_err(|error| Failure::Configuration(error.to_string()))?;
+        let process = Process { config, cluster, host: host.to_owned(), clock };
+        match (front, upstream) {
+            (Some((front, alone)), Some(upstream)) => process.serve(front, upstream, alone).await,
+            _ => process.control().await,
+        }
+    })
+}
+
+/// Reads the configuration, starts the log, and tells what is wrong, all of it.
+fn read(common: &Common) -> Result<Config, Failure> {
+    let Reading { config, warnings } = config::read(&common.configfile);
+    let config = config.map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let count = if lines.len() == 1 { "a problem" } else { "problems" };
+        Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
+    })?;
+    start_log(&config);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+fn start_log(config: &Config) {
+    let filter = EnvFilter::new(format!("warn,routecert={}", config.log.level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first one's log.
+    let started = match config.log.format {
+        LogFormat::Json => log.json().try_init(),
+        LogFormat::Common => log.try_init(),
+    };
+    drop(started);
+}
+
+fn upstream(front: &Front) -> Result<Upstream, Failure> {
+    Upstream::parse(&front.upstream, front.upstream_ca.as_deref())
+        .map_err(|error| Failure::Configuration(format!("--upstream: {error}")))
+}
+
+struct Process {
+    config: Config,
+    cluster: Cluster,
+    host: String,
+    clock: fn() -> Timestamp,
+}
+
+impl Process {
+    async fn control(self) -> Result<(), Failure> {
+        let stop = stop_on_signals()?;
+        let (sender, ready) = watch::channel(false);
+        let health = admin::serve(&self.config.own.admin_address, is_ready(ready));
+        tokio::select! {
+            () = controller::run(self.controller_settings(), sender, stop) => {}
+            () = forever(health) => {}
+        }
+        Ok(())
+    }
+
+    async fn serve(self, front: &Front, upstream: Upstream, alone: Alone) -> Result<(), Failure> {
+        let stop = stop_on_signals()?;
+        let settings = proxy::Settings {
+            entry_points: self.config.entry_points.values().cloned().collect(),
+            upstream,
+            workers: front.workers.unwrap_or_else(cores),
+            drain: DRAIN,
+        };
+        let (sender, listening) = watch::channel(None);
+        let health = admin::serve(&self.config.own.admin_address, is_listening(listening));
+        let serving = proxy::run(settings, self.inputs(), sender, stop.clone());
+        let controlling = async {
+            if alone == Alone::No {
+                let (sender, _) = watch::channel(false);
+                controller::run(self.controller_settings(), sender, stop.clone()).await;
+            }
+        };
+        let both = async {
+            let proxied = async {
+                let result = serving.await;
+                // Without its proxy the controller's challenges are answered by nobody.
+                stop.cancel();
+                result
+            };
+            futures::future::join(proxied, controlling).await.0
+        };
+        tokio::select! {
+            result = both => result.map_err(|error| Failure::Failed(error.to_string())),
+            () = forever(health) => Ok(()),
+        }
+    }
+
+    fn controller_settings(&self) -> controller::Settings {
+        controller::Settings {
+            crd: self.config.kubernetes_crd.clone().unwrap_or_default(),
+            config: self.config.clone(),
+            client: self.cluster.client.clone(),
+            namespace: self.controller_namespace(),
+            // Pods on the host network share a name, and every container has process 1.
+            identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
+            clock: self.clock,
+        }
+    }
+
+    fn controller_namespace(&self) -> String {
+        let configured = self.config.own.controller_namespace.clone();
+        configured.unwrap_or_else(|| self.cluster.namespace.clone())
+    }
+
+    fn inputs(&self) -> proxy::Inputs {
+        let namespace = &self.config.own.certificates_namespace;
+        let store =
+            Store::new(self.cluster.client.clone(), namespace, &self.controller_namespace());
+        proxy::Inputs {
+            certificates: store.certificates(),
+            challenges: store.challenges(),
+            look_up: Arc::new(move |shard| {
+                let store = store.clone();
+                Box::pin(async move {
+                    store.challenge_shard(shard).await.map_err(|error| error.to_string())
+                })
+            }),
+        }
+    }
+}
+
+async fn forever(health: impl Future<Output = ()>) {
+    health.await;
+    // Health could not be served: named already, and no reason to stop.
+    std::future::pending::<()>().await;
+}
+
+fn is_ready(ready: watch::Receiver<bool>) -> Ready {
+    Arc::new(move || if *ready.borrow() { Ok(()) } else { Err("starting".to_owned()) })
+}
+
+fn is_listening(listening: watch::Receiver<Option<proxy::Listening>>) -> Ready {
+    let waiting = "the certificates are not loaded yet, or the process is stopping";
+    Arc::new(move || listening.borrow().as_ref().map(drop).ok_or_else(|| waiting.to_owned()))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let failed = |error| Failure::Failed(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let signalled = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "lives as long as the process")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        signalled.cancel();
+    });
+    Ok(stop)
+}
+
+/// Standard error may be closed; then there is nobody to tell.
+fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
