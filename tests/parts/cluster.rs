@@ -89,8 +89,9 @@ impl Cluster {
     /// A new client of the administrator. It lives as long as the runtime that it is made in.
     pub async fn client(&self) -> kube::Client {
         let file = Kubeconfig::read_from(&self.admin).unwrap();
-        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default());
-        kube::Client::try_from(config.await.unwrap()).unwrap()
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        kube::Client::try_from(config).unwrap()
     }
 
     /// Runs kubectl as the administrator; panics with what it said if it fails.
@@ -130,8 +131,8 @@ impl Cluster {
     /// A kubeconfig with a token of this ServiceAccount, which must exist; its context's namespace
     /// is the account's own.
     pub fn identity(&self, namespace: &str, account: &str) -> PathBuf {
-        let token = self
-            .kubectl(&["create", "token", account, "-n", namespace, "--duration", "24h"], "");
+        let token =
+            self.kubectl(&["create", "token", account, "-n", namespace, "--duration", "24h"], "");
         let name = format!("{namespace}.{account}");
         kubeconfig(&self.folder, &name, token.trim(), self.port, namespace)
     }

@@ -47,8 +47,9 @@ impl Process {
             .stderr(log);
         clean_environment(&mut command, &program.folder);
         command.envs(program.env.iter().map(|(key, value)| (key, value)));
-        let child = spawn(command)
-            .unwrap_or_else(|e| panic!("{}: setpriv (util-linux) does not start: {e}", program.name));
+        let child = spawn(command).unwrap_or_else(|e| {
+            panic!("{}: setpriv (util-linux) does not start: {e}", program.name)
+        });
         Self { program, child: Mutex::new(child) }
     }
 
@@ -57,7 +58,11 @@ impl Process {
         let start = Instant::now();
         while !ready() {
             if let Some(status) = self.exited() {
-                panic!("{} ended before it was ready: {status}\n{}", self.program.name, self.tail());
+                panic!(
+                    "{} ended before it was ready: {status}\n{}",
+                    self.program.name,
+                    self.tail()
+                );
             }
             assert!(
                 start.elapsed() < within,
@@ -136,10 +141,7 @@ impl Process {
 
     /// The last lines of the log under a heading, for the message of a failure.
     pub fn tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(30)..).unwrap_or_default();
-        format!("--- {}: last lines of its log\n{}\n", self.program.name, last.join("\n"))
+        last_lines(&log_of(&self.program))
     }
 }
 
@@ -147,6 +149,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The end of one log file under its name.
+pub fn last_lines(log: &Path) -> String {
+    let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(30)..).unwrap_or_default();
+    format!("--- last lines of {}\n{}\n", log.display(), last.join("\n"))
 }
 
 fn log_of(program: &Program) -> PathBuf {
@@ -221,12 +231,18 @@ pub fn new_folder(name: &str) -> PathBuf {
 
 fn root_folder() -> PathBuf {
     static PIPE: Mutex<Option<Child>> = Mutex::new(None);
-    let root = std::env::temp_dir()
-        .join(format!("routecert-{}-{:08x}", std::process::id(), rand::random::<u32>()));
+    let root = std::env::temp_dir().join(format!(
+        "routecert-{}-{:08x}",
+        std::process::id(),
+        rand::random::<u32>()
+    ));
     std::fs::create_dir(&root).unwrap();
     let mut janitor = Command::new("sh");
     janitor
-        .args(["-c", "cat; test -n \"$ROUTECERT_KEEP_FOLDERS\" || until rm -rf \"$0\"; do sleep 0.1; done"])
+        .args([
+            "-c",
+            "cat; test -n \"$ROUTECERT_KEEP_FOLDERS\" || until rm -rf \"$0\"; do sleep 0.1; done",
+        ])
         .arg(&root)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -22,11 +22,12 @@ impl Upstream {
     pub fn start() -> Self {
         let (told, port) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
                 told.send(listener.local_addr().unwrap().port()).unwrap();
-                serve(listener).await;
+                serve(listener).await
             });
         });
         Self { port: port.recv().unwrap() }
@@ -38,7 +39,7 @@ impl Upstream {
     }
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener) -> ! {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -50,7 +51,6 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-#[expect(clippy::unused_async, reason = "the shape that a service has")]
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers: serde_json::Map<String, serde_json::Value> = request
         .headers()

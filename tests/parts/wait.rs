@@ -4,18 +4,16 @@ use std::future::Future;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::parts::process::Process;
-
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks until `condition` gives a value; its `Err` says what is still missing. On failure the
-/// message has the caller's place, the last `Err` and the last log lines of `watched`.
+/// message has the caller's place, the last `Err` and what `logs` gives.
 #[track_caller]
 pub fn eventually<'a, T>(
     what: &'a str,
     within: Duration,
-    watched: &'a [&'a Process],
+    logs: impl Fn() -> String + 'a,
     mut condition: impl AsyncFnMut() -> Result<T, String> + 'a,
 ) -> impl Future<Output = T> + 'a
 where
@@ -29,10 +27,11 @@ where
                 Ok(value) => return value,
                 Err(missing) => missing,
             };
-            if start.elapsed() > within {
-                let logs: String = watched.iter().map(|process| process.tail()).collect();
-                panic!("{caller}: waited {within:?} for: {what}\nlast seen: {missing}\n{logs}");
-            }
+            assert!(
+                start.elapsed() < within,
+                "{caller}: waited {within:?} for: {what}\nlast seen: {missing}\n{}",
+                logs()
+            );
             tokio::time::sleep(INTERVAL).await;
         }
     }
