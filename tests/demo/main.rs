@@ -55,7 +55,7 @@ async fn demo(end: End) {
     println!();
     let cluster = clock.step("etcd and kube-apiserver", Cluster::start);
     clock.step("kubectl apply -f crds/", || {
-        cluster.apply_folder(&tools::clone_root().join("crds"));
+        cluster.apply_crds(&tools::clone_root().join("crds"));
     });
     let mut stand = clock
         .step_async("Pebble, upstream, ServiceAccounts with least rights", async || {
@@ -68,7 +68,7 @@ async fn demo(end: End) {
     let proxy = clock.step("routecert proxy", || stand.start_proxy());
     let sample = tools::clone_root().join("tests/manifests/sample-routes.yaml");
     clock.step("kubectl apply -f tests/manifests/sample-routes.yaml", || {
-        cluster.apply_folder(&sample);
+        cluster.apply_path(&sample);
     });
     for names in EXPECTED {
         let what = format!("certificate for {}", names.join(", "));

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The layers from the bottom up. Modules of one layer do not name one another.
 const LAYERS: &[&[&str]] = &[
     &["name", "metrics", "provider"],
-    &["rule", "cert", "resolver", "http"],
+    &["rule", "cert", "http"],
+    &["resolver"],
     &["api", "config", "challenge", "dns"],
     &["route", "order", "cluster"],
     &["source", "world", "budget", "acme", "store"],

@@ -17,7 +17,7 @@ pub struct Ca {
     pub trust: PathBuf,
     pebble: Program,
     running: Mutex<Option<Process>>,
-    port: u16,
+    pub port: u16,
     management: u16,
     names: Process,
     names_management: u16,
@@ -58,6 +58,7 @@ impl Ca {
         self.names.await_ready(READY, || {
             std::net::TcpStream::connect(("127.0.0.1", self.names_management)).is_ok()
         });
+        process::write(&self.pebble.folder, "root.pem", &self.manage("/roots/0").unwrap());
         *self.running.lock().unwrap() = Some(process);
     }
 
@@ -72,14 +73,14 @@ impl Ca {
         client::curl(self.port, &self.directory(), &["--cacert", &trust])
     }
 
-    /// PEM of the root that issues now.
+    /// PEM of the root of the last start.
     pub fn root(&self) -> String {
-        self.manage("/roots/0").unwrap()
+        std::fs::read_to_string(self.root_file()).unwrap()
     }
 
-    /// The same as a file for curl and openssl.
+    /// The same as a file, for curl and openssl.
     pub fn root_file(&self) -> PathBuf {
-        process::write(&self.pebble.folder, "root.pem", &self.root())
+        self.pebble.folder.join("root.pem")
     }
 
     fn manage(&self, path: &str) -> Result<String, String> {

@@ -118,9 +118,15 @@ impl Cluster {
         self.kubectl(&["apply", "-f", "-"], yaml)
     }
 
-    /// All files of a folder.
-    pub fn apply_folder(&self, folder: &Path) -> String {
-        self.kubectl(&["apply", "-f", &folder.display().to_string()], "")
+    /// A file, or all files of a folder.
+    pub fn apply_path(&self, path: &Path) -> String {
+        self.kubectl(&["apply", "-f", &path.display().to_string()], "")
+    }
+
+    /// Applies a folder of CRDs and waits until their kinds are served.
+    pub fn apply_crds(&self, folder: &Path) {
+        self.apply_path(folder);
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
     }
 
     /// For a person's shell.

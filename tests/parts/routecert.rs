@@ -30,7 +30,10 @@ impl Settings {
         let Self { web, websecure, ca_server, remove_after, .. } = self;
         let Self { controller_namespace, certificates_namespace, .. } = self;
         let trust = self.trust.display();
-        let namespaces = self.namespaces.join(", ");
+        let provider = match self.namespaces.as_slice() {
+            [] => String::new(),
+            some => format!("namespaces: [{}]", some.join(", ")),
+        };
         format!(
             r#"entryPoints:
   web:
@@ -46,7 +49,7 @@ certificatesResolvers:
       keyType: EC256
       storage: acme.json
       httpChallenge: {{entryPoint: web}}
-providers: {{kubernetesCRD: {{namespaces: [{namespaces}]}}}}
+providers: {{kubernetesCRD: {{{provider}}}}}
 log: {{level: DEBUG}}
 routecert:
   certificatesNamespace: {certificates_namespace}
