@@ -122,8 +122,7 @@ impl fmt::Debug for Key {
 
 fn rsa_8192() -> Result<KeyPair, rcgen::Error> {
     let failed = |_| rcgen::Error::RemoteKeyError;
-    let pair =
-        aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa8192).map_err(failed)?;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa8192).map_err(failed)?;
     let der = pair.as_der().map_err(failed)?;
     let der = PrivatePkcs8KeyDer::from(der.as_ref());
     KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256)
@@ -281,8 +280,7 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<Facts, Error> {
         GeneralName::DNSName(text) => Name::parse(text).ok(),
         _ => None,
     });
-    let time =
-        |seconds| Timestamp::from_second(seconds).map_err(|e| Error::BadChain(e.to_string()));
+    let time = |seconds| Timestamp::from_second(seconds).map_err(|e| Error::BadChain(e.to_string()));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
     Ok(Facts {
         names: Names::new(names).ok_or(Error::NoNames)?,
@@ -307,8 +305,7 @@ mod tests {
     #[test]
     fn a_certificate_keeps_its_names_and_validity() {
         let made =
-            Certificate::self_signed(&names(&["b.x", "a.x"]), at("2026-01-01T00:00:00Z"), 90)
-                .unwrap();
+            Certificate::self_signed(&names(&["b.x", "a.x"]), at("2026-01-01T00:00:00Z"), 90).unwrap();
         let read = Certificate::parse(made.chain(), made.key().pem()).unwrap();
         assert_eq!(read.facts().names.to_string(), "b.x, a.x");
         assert_eq!(read.facts().not_after, at("2026-04-01T00:00:00Z"));

@@ -90,8 +90,7 @@ impl Name {
 
     /// Whether a certificate for `self` is good for `host`, itself maybe a wildcard.
     pub fn covers(&self, host: &Self) -> bool {
-        self == host
-            || (!host.is_wildcard() && wildcard_of(host.as_str()).as_deref() == Some(&self.0))
+        self == host || (!host.is_wildcard() && wildcard_of(host.as_str()).as_deref() == Some(&self.0))
     }
 }
 
