@@ -1,0 +1,44 @@
+//! The integration tests: the architecture's rules, and the program against real parts.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+#[path = "../parts/parts.rs"]
+pub mod parts;
+
+mod layers;
+mod real_parts;
+mod tidy;
+
+use parts::cluster::Cluster;
+use parts::stand::Stand;
+
+/// The API that the scenarios share, each with namespaces of its own; one that stops the server
+/// starts its own. The CRDs of both groups are in it.
+fn cluster() -> &'static Cluster {
+    static SHARED: LazyLock<Cluster> = LazyLock::new(|| {
+        let cluster = Cluster::start();
+        cluster.apply_crds(&parts::tools::clone_root().join("crds"));
+        cluster.apply_crds(&parts::tools::folder("traefik"));
+        cluster
+    });
+    &SHARED
+}
+
+/// A stand of its own in the shared cluster, for one scenario.
+async fn stand(prefix: &str) -> Stand<'static> {
+    Stand::new(cluster(), binary(), prefix).await
+}
+
+/// The program under test.
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_routecert"))
+}

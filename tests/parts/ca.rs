@@ -1,0 +1,201 @@
+//! A real ACME server: Pebble, with a DNS server that answers 127.0.0.1 for every name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::parts::client::{self, Reply};
+use crate::parts::process::{self, Process, Program};
+use crate::parts::{keys, tools};
+
+const READY: Duration = Duration::from_secs(30);
+
+/// Refuses one good nonce in twenty, as Pebble does by default: a client has to live with it.
+#[derive(Debug)]
+pub struct Ca {
+    /// PEM of the authority of Pebble's own HTTPS certificate, for `caCertificates`.
+    pub trust: PathBuf,
+    pebble: Program,
+    running: Mutex<Option<Process>>,
+    pub port: u16,
+    management: u16,
+    names: Process,
+    names_management: u16,
+}
+
+impl Ca {
+    /// Challenges are looked for at `http_port` of this machine.
+    pub fn start(http_port: u16) -> Self {
+        let programs = tools::folder("pebble");
+        let folder = process::new_folder("ca");
+        let [port, management, tls_port, dns, names_management] = process::free_ports();
+        let server = keys::server(&["127.0.0.1", "localhost"]);
+        process::write(&folder, "pebble.pem", &server.chain);
+        process::write(&folder, "pebble.key", &server.key);
+        process::write(&folder, "pebble.json", &config(port, management, http_port, tls_port));
+        let ca = Self {
+            trust: process::write(&folder, "authority.pem", &server.authority),
+            pebble: pebble(&programs, &folder, dns),
+            running: Mutex::new(None),
+            port,
+            management,
+            names: Process::start(name_server(&programs, &folder, dns, names_management)),
+            names_management,
+        };
+        ca.resume();
+        ca
+    }
+
+    /// The CA is gone, and with it its accounts, orders and issuer.
+    pub fn stop(&self) {
+        drop(self.running.lock().unwrap().take());
+    }
+
+    /// Starts it again on the same port: a new root, and nothing that it remembers.
+    pub fn resume(&self) {
+        let process = Process::start(self.pebble.clone());
+        process.await_ready(READY, || self.manage("/roots/0").is_ok());
+        self.names.await_ready(READY, || {
+            std::net::TcpStream::connect(("127.0.0.1", self.names_management)).is_ok()
+        });
+        process::write(&self.pebble.folder, "root.pem", &self.manage("/roots/0").unwrap());
+        *self.running.lock().unwrap() = Some(process);
+    }
+
+    /// The directory's URL, for `caServer`.
+    pub fn directory(&self) -> String {
+        format!("https://127.0.0.1:{}/dir", self.port)
+    }
+
+    /// The directory as a client sees it.
+    pub fn ask_directory(&self) -> Result<Reply, String> {
+        let trust = self.trust.display().to_string();
+        client::curl(self.port, &self.directory(), &["--cacert", &trust])
+    }
+
+    /// PEM of the root of the last start.
+    pub fn root(&self) -> String {
+        std::fs::read_to_string(self.root_file()).unwrap()
+    }
+
+    /// The same as a file, for curl and openssl.
+    pub fn root_file(&self) -> PathBuf {
+        self.pebble.folder.join("root.pem")
+    }
+
+    fn manage(&self, path: &str) -> Result<String, String> {
+        let url = format!("https://127.0.0.1:{}{path}", self.management);
+        let trust = self.trust.display().to_string();
+        let reply = client::curl(self.management, &url, &["--cacert", &trust])?;
+        if reply.status == 200 { Ok(reply.body) } else { Err(format!("{path}: {reply:?}")) }
+    }
+
+    /// Orders placed over all its starts.
+    pub fn orders(&self) -> usize {
+        self.count("Added order ")
+    }
+
+    /// Certificates issued over all its starts.
+    pub fn issued(&self) -> usize {
+        self.count("Issued certificate serial ")
+    }
+
+    /// Accounts made over all its starts.
+    pub fn accounts(&self) -> usize {
+        self.count(" accounts in memory")
+    }
+
+    /// Challenges that it went to look at.
+    pub fn validations(&self) -> usize {
+        self.count("Pulled a task from the Tasks queue")
+    }
+
+    /// Everything that was asked of it, the directory included.
+    pub fn requests(&self) -> usize {
+        self.log().lines().filter(|line| is_request(line)).count()
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(what)).count()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.pebble.folder.join("pebble.log")).unwrap()
+    }
+
+    /// The last lines of its log, for the message of a failure.
+    pub fn tail(&self) -> String {
+        self.running.lock().unwrap().as_ref().map(Process::tail).unwrap_or_default()
+    }
+
+    /// Looking up `name` fails from now on, so that no challenge for it succeeds.
+    pub fn break_name(&self, name: &str) {
+        self.tell_names("/set-servfail", name);
+    }
+
+    /// Undoes [`Self::break_name`].
+    pub fn mend_name(&self, name: &str) {
+        self.tell_names("/clear-servfail", name);
+    }
+
+    fn tell_names(&self, path: &str, name: &str) {
+        let url = format!("http://127.0.0.1:{}{path}", self.names_management);
+        let body = serde_json::json!({"host": format!("{name}.")}).to_string();
+        let reply = client::curl(self.names_management, &url, &["--data", &body]).unwrap();
+        assert_eq!(reply.status, 200, "{path} {name}: {reply:?}");
+    }
+}
+
+/// Whether a log line tells of a request to the ACME interface.
+fn is_request(line: &str) -> bool {
+    line.contains(" -> calling handler()") && !line.contains(" /roots/")
+}
+
+fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
+    serde_json::json!({"pebble": {
+        "listenAddress": format!("127.0.0.1:{port}"),
+        "managementListenAddress": format!("127.0.0.1:{management}"),
+        "certificate": "pebble.pem",
+        "privateKey": "pebble.key",
+        "httpPort": http_port,
+        "tlsPort": tls_port,
+        "externalAccountBindingRequired": false,
+        "retryAfter": {"authz": 1, "order": 1},
+        "keyAlgorithm": "ecdsa",
+        "profiles": {"default": {"description": "90 days", "validityPeriod": 7_776_000}},
+    }})
+    .to_string()
+}
+
+fn pebble(programs: &Path, folder: &Path, dns: u16) -> Program {
+    let dns = format!("127.0.0.1:{dns}");
+    Program {
+        name: "pebble".to_owned(),
+        path: programs.join("pebble"),
+        args: ["-strict", "-config", "pebble.json", "-dnsserver", &dns].map(str::to_owned).into(),
+        env: vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())],
+        folder: folder.to_owned(),
+    }
+}
+
+fn name_server(programs: &Path, folder: &Path, dns: u16, management: u16) -> Program {
+    let dns = format!("127.0.0.1:{dns}");
+    let management = format!("127.0.0.1:{management}");
+    let args = [
+        ["-http01", ""],
+        ["-https01", ""],
+        ["-tlsalpn01", ""],
+        ["-doh", ""],
+        ["-dnsserver", &dns],
+        ["-management", &management],
+        ["-defaultIPv4", "127.0.0.1"],
+        ["-defaultIPv6", ""],
+    ];
+    Program {
+        name: "pebble-challtestsrv".to_owned(),
+        path: programs.join("pebble-challtestsrv"),
+        args: args.concat().into_iter().map(str::to_owned).collect(),
+        env: Vec::new(),
+        folder: folder.to_owned(),
+    }
+}

@@ -1,0 +1,12 @@
+//! The real parts that the integration tests and the demo stand on; both mount this tree.
+
+pub mod ca;
+pub mod client;
+pub mod cluster;
+pub mod keys;
+pub mod process;
+pub mod routecert;
+pub mod stand;
+pub mod tools;
+pub mod upstream;
+pub mod wait;

@@ -1,0 +1,100 @@
+//! The program itself: its configuration from a template, and its start as one of its subcommands.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::parts::client;
+use crate::parts::process::{self, Process, Program};
+
+const READY: Duration = Duration::from_secs(30);
+
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Ports of the entry points.
+    pub web: u16,
+    pub websecure: u16,
+    pub ca_server: String,
+    /// PEM of whom to trust when talking to the CA.
+    pub trust: PathBuf,
+    pub controller_namespace: String,
+    pub certificates_namespace: String,
+    /// Where routes are read; empty: everywhere.
+    pub namespaces: Vec<String>,
+    pub remove_after: String,
+}
+
+impl Settings {
+    /// The configuration file of a process whose health is asked at `admin`.
+    pub fn yaml(&self, admin: u16) -> String {
+        let Self { web, websecure, ca_server, remove_after, .. } = self;
+        let Self { controller_namespace, certificates_namespace, .. } = self;
+        let trust = self.trust.display();
+        let provider = match self.namespaces.as_slice() {
+            [] => String::new(),
+            some => format!("namespaces: [{}]", some.join(", ")),
+        };
+        format!(
+            r#"entryPoints:
+  web:
+    address: "127.0.0.1:{web}"
+    http: {{redirections: {{entryPoint: {{to: websecure, scheme: https, permanent: true}}}}}}
+  websecure: {{address: "127.0.0.1:{websecure}"}}
+certificatesResolvers:
+  le:
+    acme:
+      email: a@example.com
+      caServer: {ca_server}
+      caCertificates: [{trust}]
+      keyType: EC256
+      storage: acme.json
+      httpChallenge: {{entryPoint: web}}
+providers: {{kubernetesCRD: {{{provider}}}}}
+log: {{level: DEBUG}}
+routecert:
+  certificatesNamespace: {certificates_namespace}
+  controllerNamespace: {controller_namespace}
+  removeAfter: {remove_after}
+  adminAddress: "127.0.0.1:{admin}"
+  selfCheck: {{enabled: true, httpPort: {web}}}
+"#
+        )
+    }
+}
+
+/// A running `routecert`.
+#[derive(Debug)]
+pub struct Routecert {
+    pub process: Process,
+    pub admin: u16,
+}
+
+impl Routecert {
+    /// Whether `/readyz` says yes.
+    pub fn is_ready(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        client::curl(self.admin, &url, &[]).is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// Waits for `/readyz`; panics with the last log lines if it ends before.
+    pub fn await_ready(&self) {
+        self.process.await_ready(READY, || self.is_ready());
+    }
+}
+
+/// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
+/// log and the configuration file in `folder`.
+pub fn start(binary: &Path, folder: &Path, name: &str, yaml: &str, args: &[&str]) -> Process {
+    let file = process::write(folder, &format!("{name}.yaml"), yaml);
+    let (subcommand, rest) = args.split_first().unwrap();
+    let mut all = vec![(*subcommand).to_owned(), "--configfile".to_owned()];
+    all.push(file.display().to_string());
+    all.extend(rest.iter().map(|arg| (*arg).to_owned()));
+    Process::start(Program {
+        name: name.to_owned(),
+        path: binary.to_owned(),
+        args: all,
+        env: Vec::new(),
+        folder: folder.to_owned(),
+    })
+}
