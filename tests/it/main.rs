@@ -14,8 +14,11 @@ use std::sync::LazyLock;
 #[path = "../parts/parts.rs"]
 pub mod parts;
 
+mod issuing;
+mod keeping;
 mod layers;
 mod real_parts;
+mod surface;
 mod tidy;
 
 use parts::cluster::Cluster;
