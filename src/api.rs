@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 pub use acme_certificate::{AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus};
 pub use ingress_route::{
-    CertificateRef, Domain, HttpRule, IngressRoute, IngressRouteSpec, IngressRouteStatus,
-    IngressRouteTCP, IngressRouteTcpSpec, Tls, TlsTcp,
+    CertificateRef, Domain, HttpRule, HttpService, IngressRoute, IngressRouteSpec,
+    IngressRouteStatus, IngressRouteTCP, IngressRouteTcpSpec, ObjectName, Opaque, TcpRule,
+    TcpService, Tls, TlsTcp,
 };
 
 /// Our group and the version of every kind in it.

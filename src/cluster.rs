@@ -145,21 +145,47 @@ pub enum Trouble {
 
 impl Trouble {
     pub fn of(error: &watcher::Error) -> Self {
-        let api = match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => match error {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            watcher::Error::WatchError(status) => Some(status),
-            watcher::Error::NoResourceVersion => None,
+        use watcher::Error as E;
+        let cause = match error {
+            E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => {
+                error
+            }
+            E::WatchError(status) => return Self::of_status(status),
+            E::NoResourceVersion => {
+                return Self::Unreachable("a list without a resourceVersion".to_owned());
+            }
         };
-        match api {
-            Some(status) if status.is_not_found() => Self::Missing,
-            Some(status) if status.is_forbidden() => Self::Forbidden(status.message.clone()),
-            _ => Self::Unreachable(http::chain(error)),
+        match cause {
+            kube::Error::Api(status) => Self::of_status(status),
+            other => Self::Unreachable(explain(other)),
         }
+    }
+
+    /// By the code: what the API server says of a kind that it does not have is no Status.
+    fn of_status(status: &kube::core::Status) -> Self {
+        match status.code {
+            404 => Self::Missing,
+            403 => Self::Forbidden(status.message.clone()),
+            _ => Self::Unreachable(status.message.clone()),
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the API server does not have this kind"),
+            Self::Forbidden(cause) => write!(f, "not allowed: {cause}"),
+            Self::Unreachable(cause) => f.write_str(cause),
+        }
+    }
+}
+
+/// An error of the API, in the API server's own words.
+pub fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => http::chain(other),
     }
 }
 

@@ -77,7 +77,12 @@ async fn begin(settings: &Arc<Settings>, fence: &Fence) -> Result<(), store::Err
     let mut tasks = JoinSet::new();
     let table = Table::take_over(&store, fence.clone(), &mut tasks).await?;
     let (news, receiver) = mpsc::unbounded_channel();
-    let publisher = publish::Publisher::new(settings.client.clone(), fence.clone(), settings.clock);
+    let publisher = publish::Publisher::new(
+        settings.client.clone(),
+        &settings.namespace,
+        fence.clone(),
+        settings.clock,
+    );
     tasks.spawn(publisher.run(receiver));
     let (commands, receiver) = mpsc::unbounded_channel();
     let (reports, reported) = mpsc::unbounded_channel();

@@ -80,6 +80,7 @@ impl Name {
         self.0.starts_with("*.")
     }
 
+    #[must_use]
     /// The name without its `*.`: what an authorization for it is about.
     pub fn without_wildcard(&self) -> Self {
         match self.0.strip_prefix("*.") {

@@ -182,7 +182,7 @@ fn tell(applied: Applied) -> Applied {
              Put a certificate with its own key into the Secret, or delete it"
         ),
         Applied::Trouble(trouble) => tracing::warn!(
-            "the certificates cannot be watched: {trouble:?}; what is known goes on being served"
+            "the certificates cannot be watched: {trouble}; what is known goes on being served"
         ),
         Applied::Same | Applied::Synced => {}
     }

@@ -25,7 +25,6 @@ use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster;
 use crate::cluster::Trouble;
-use crate::http;
 use crate::name::Names;
 use crate::order::State;
 
@@ -53,17 +52,13 @@ pub enum Error {
 
 impl Error {
     pub fn of(object: String, error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
-                Self::Conflict { object }
-            }
-            kube::Error::Api(status) if status.is_forbidden() => {
-                Self::Forbidden { object, cause: status.message.clone() }
-            }
-            kube::Error::Api(status) if status.is_not_found() => {
-                Self::Missing { object, cause: status.message.clone() }
-            }
-            other => Self::Failed { object, cause: http::chain(other) },
+        let cause = cluster::explain(error);
+        let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+        match code {
+            409 => Self::Conflict { object },
+            403 => Self::Forbidden { object, cause },
+            404 => Self::Missing { object, cause },
+            _ => Self::Failed { object, cause },
         }
     }
 }

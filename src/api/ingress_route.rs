@@ -127,31 +127,44 @@ pub struct Tls {
     pub cert_resolver: Option<String>,
     /// One certificate an entry; none: the hosts of each rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub domains: Vec<Domain>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "has(self.main) || (has(self.sans) && size(self.sans) > 0)",
-        "message": "an entry needs `main` or at least one of `sans`"
-    },
-    {
-        "rule": "!(has(self.main) && self.main.startsWith('*.*')) && \
-                 !(has(self.sans) && self.sans.exists(name, name.startsWith('*.*')))",
-        "message": "no CA issues for a double wildcard; a wildcard stands for one label"
-    }
-]))]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.main) || (has(self.sans) && size(self.sans) > 0)",
+    "message": "an entry needs `main` or at least one of `sans`"
+}]))]
 pub struct Domain {
     /// The main name of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(schema_with = "certificate_name")]
     pub main: Option<String>,
     /// Further names of the same certificate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(max = 512)))]
+    #[schemars(schema_with = "certificate_names")]
     pub sans: Vec<String>,
+}
+
+/// Bounded, since the API server reckons what a rule may cost before it takes it.
+fn certificate_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 512,
+        "x-kubernetes-validations": [{
+            "rule": "!self.startsWith('*.*')",
+            "message": "no CA issues for a double wildcard; a wildcard stands for one label"
+        }]
+    })
+}
+
+/// More than a certificate holds (100), so that the route can say so.
+fn certificate_names(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": 256, "items": certificate_name(generator)
+    })
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -258,6 +271,7 @@ pub struct TlsTcp {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_resolver: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub domains: Vec<Domain>,
 }
 

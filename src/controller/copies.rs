@@ -144,7 +144,7 @@ impl Copies {
                 self.todo.extend(places);
             }
             Seen::Trouble(trouble) => {
-                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble:?}");
+                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble}");
             }
         }
     }

@@ -18,8 +18,8 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster;
 use crate::cluster::Fence;
-use crate::http;
 
 pub(super) const NAME: &str = "routecert-controller";
 const DURATION: Duration = Duration::from_secs(10);
@@ -129,7 +129,7 @@ impl Lease {
 
     /// Whether the lease is ours now.
     async fn attempt(&mut self) -> Result<bool, String> {
-        let read = self.api.get_opt(NAME).await.map_err(|error| http::chain(&error))?;
+        let read = self.api.get_opt(NAME).await.map_err(|error| cluster::explain(&error))?;
         let now = Instant::now();
         self.observe(read, now);
         let act = decide(self.seen.as_ref(), &self.me, now);
@@ -153,7 +153,7 @@ impl Lease {
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
                 Ok(false)
             }
-            Err(error) => Err(http::chain(&error)),
+            Err(error) => Err(cluster::explain(&error)),
         }
     }
 
@@ -201,7 +201,7 @@ impl Lease {
         match tokio::time::timeout(RETRY, given).await {
             Ok(Ok(_)) => tracing::info!(lease = NAME, "given back"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = NAME, "not given back: {}", http::chain(&error))
+                tracing::warn!(lease = NAME, "not given back: {}", cluster::explain(&error))
             }
             Err(_elapsed) => tracing::warn!(lease = NAME, "not given back: no answer"),
         }

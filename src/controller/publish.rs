@@ -26,6 +26,8 @@ use crate::cluster::{self, Fence, Seen};
 use crate::route::Key;
 use crate::store::{self, CERTIFICATE_PREFIX};
 
+/// On every AcmeCertificate: the namespace of the controller that keeps it.
+const LABEL: &str = "routecert.dev/controller";
 /// Pause before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Of an Event's note (events.k8s.io/v1).
@@ -76,6 +78,8 @@ pub(super) struct Verdict {
 
 pub(super) struct Publisher {
     client: Client,
+    /// Whose AcmeCertificates are ours: other controllers of the cluster have theirs.
+    controller: String,
     fence: Fence,
     clock: fn() -> Timestamp,
     /// By namespace and name, as the API server has them.
@@ -96,9 +100,15 @@ enum Todo {
 }
 
 impl Publisher {
-    pub(super) fn new(client: Client, fence: Fence, clock: fn() -> Timestamp) -> Self {
+    pub(super) fn new(
+        client: Client,
+        controller: &str,
+        fence: Fence,
+        clock: fn() -> Timestamp,
+    ) -> Self {
         Self {
             client,
+            controller: controller.to_owned(),
             fence,
             clock,
             observed: BTreeMap::new(),
@@ -113,7 +123,8 @@ impl Publisher {
 
     pub(super) async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         let all: Api<AcmeCertificate> = Api::all(self.client.clone());
-        let mut watched = cluster::watch(all, watcher::Config::default()).boxed();
+        let ours = watcher::Config::default().labels(&format!("{LABEL}={}", self.controller));
+        let mut watched = cluster::watch(all, ours).boxed();
         let mut again = Instant::now();
         loop {
             let waits = !self.todo.is_empty();
@@ -187,7 +198,7 @@ impl Publisher {
             }
             Seen::Trouble(trouble) => {
                 tracing::warn!(
-                    "AcmeCertificates cannot be watched: {trouble:?}; apply crds/ and the RBAC"
+                    "AcmeCertificates cannot be watched: {trouble}; apply crds/ and the RBAC"
                 );
             }
         }
@@ -237,12 +248,20 @@ impl Publisher {
         };
         match (self.desired.get(&place), self.observed.get(&place)) {
             (Some(shown), None) => {
-                let object = object(name, shown, None);
-                let made = api.create(&PostParams::default(), &object).await;
-                made.map(drop).map_err(|error| failed(&error))
+                let object = self.object(name, shown, None);
+                match api.create(&PostParams::default(), &object).await {
+                    // There, but without our label: edited by hand.
+                    Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                        let present = api.get(name).await.map_err(|error| failed(&error))?;
+                        let object = self.object(name, shown, present.resource_version());
+                        let made = api.replace(name, &PostParams::default(), &object).await;
+                        made.map(drop).map_err(|error| failed(&error))
+                    }
+                    made => made.map(drop).map_err(|error| failed(&error)),
+                }
             }
             (Some(shown), Some(observed)) if !shows(observed, shown) => {
-                let object = object(name, shown, observed.resource_version());
+                let object = self.object(name, shown, observed.resource_version());
                 let made = api.replace(name, &PostParams::default(), &object).await;
                 made.map(drop).map_err(|error| failed(&error))
             }
@@ -252,6 +271,15 @@ impl Publisher {
             }
             _ => Ok(()),
         }
+    }
+
+    fn object(&self, name: &str, shown: &Shown, version: Option<String>) -> AcmeCertificate {
+        let mut object = AcmeCertificate::new(name, shown.spec.clone());
+        object.metadata.namespace = Some(shown.namespace.clone());
+        object.metadata.resource_version = version;
+        object.labels_mut().insert(LABEL.to_owned(), self.controller.clone());
+        object.status = Some(shown.status.clone());
+        object
     }
 
     async fn write_route(&mut self, key: &Key) -> Result<(), store::Error> {
@@ -303,14 +331,6 @@ fn is_ours(name: &str) -> bool {
 
 fn shows(observed: &AcmeCertificate, shown: &Shown) -> bool {
     observed.spec == shown.spec && observed.status.as_ref() == Some(&shown.status)
-}
-
-fn object(name: &str, shown: &Shown, version: Option<String>) -> AcmeCertificate {
-    let mut object = AcmeCertificate::new(name, shown.spec.clone());
-    object.metadata.namespace = Some(shown.namespace.clone());
-    object.metadata.resource_version = version;
-    object.status = Some(shown.status.clone());
-    object
 }
 
 /// `lastTransitionTime` moves only when `status` does.

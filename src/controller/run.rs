@@ -176,7 +176,7 @@ impl Leader {
             }
             Change::Trouble(trouble) => {
                 let namespace = self.engine.store.certificates_namespace();
-                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble:?}");
+                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble}");
             }
         }
     }
