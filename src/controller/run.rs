@@ -236,7 +236,8 @@ impl Leader {
             self.wake_of.remove(&id);
             self.dirty.ids.insert(id);
         }
-        for id in std::mem::take(&mut self.dirty.ids) {
+        // What is done for one may be a reason to look at it again.
+        while let Some(id) = self.dirty.ids.pop_first() {
             self.decide(&id, now).await;
         }
         for key in std::mem::take(&mut self.dirty.routes) {
