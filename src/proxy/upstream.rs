@@ -172,7 +172,7 @@ struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), reply: Duration::from_secs(60) }
+        Self { connect: Duration::from_secs(5), reply: Duration::from_mins(1) }
     }
 }
 
