@@ -157,7 +157,9 @@ async fn load(
     certificates: &mut BoxStream<'static, Change>,
 ) -> Result<(), Error> {
     while let Some(change) = certificates.next().await {
-        if let Applied::Synced = tell(writer.apply(change)) {
+        let applied = writer.apply(change);
+        tell(&applied);
+        if let Applied::Synced = applied {
             tracing::info!(certificates = writer.len(), "certificates loaded");
             return Ok(());
         }
@@ -168,13 +170,14 @@ async fn load(
 /// Applies changes for good; when there are no more, what is served goes on being served.
 async fn follow(mut writer: Writer, mut certificates: BoxStream<'static, Change>) {
     while let Some(change) = certificates.next().await {
-        tell(writer.apply(change));
+        tell(&writer.apply(change));
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
-fn tell(applied: Applied) -> Applied {
-    match &applied {
+#[expect(clippy::cognitive_complexity, reason = "three log lines, seen with their macros")]
+fn tell(applied: &Applied) {
+    match applied {
         Applied::Served(id) => tracing::debug!(certificate = %id, "served from now on"),
         Applied::Removed(id) => tracing::debug!(certificate = %id, "no longer served"),
         Applied::LeftOut(id, error) => tracing::warn!(
@@ -186,7 +189,6 @@ fn tell(applied: Applied) -> Applied {
         ),
         Applied::Same | Applied::Synced => {}
     }
-    applied
 }
 
 type Workers = FuturesUnordered<oneshot::Receiver<io::Result<()>>>;
@@ -219,27 +221,27 @@ fn start(
     Ok((Listening { addresses }, workers))
 }
 
-/// Waits for the workers, which end by themselves only after `stop`.
+/// Waits for the workers. One that ends without an error was told to, maybe before we noticed.
 async fn finish(
     mut workers: Workers,
     ready: watch::Sender<Option<Listening>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let first = tokio::select! {
-        first = workers.next() => first,
-        () = stop.cancelled() => {
-            ready.send_replace(None);
-            workers.next().await
-        }
+    let mut first = tokio::select! {
+        first = workers.next() => Some(first),
+        () = stop.cancelled() => None,
     };
-    let mut next = first;
-    while let Some(ended) = next {
+    ready.send_replace(None);
+    loop {
+        let ended = match first.take() {
+            Some(ended) => ended,
+            None => workers.next().await,
+        };
         match ended {
-            Ok(Ok(())) if stop.is_cancelled() => {}
-            Ok(Err(error)) => return Err(Error::Start(error)),
-            Ok(Ok(())) | Err(_) => return Err(Error::WorkerEnded),
+            None => return Ok(()),
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => return Err(Error::Start(error)),
+            Some(Err(_)) => return Err(Error::WorkerEnded),
         }
-        next = workers.next().await;
     }
-    Ok(())
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::cert;
 use crate::cert::{Certificate, Id};
@@ -29,16 +29,9 @@ struct Candidate {
     key: Arc<CertifiedKey>,
 }
 
-/// How good a candidate is: the first difference decides, true before false, later before earlier.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    usable: bool,
-    valid: bool,
-    exact: bool,
-    elliptic: bool,
-    not_after: Timestamp,
-    not_before: Timestamp,
-}
+/// How good a candidate is: usable by the client, valid, exact, elliptic, its end, its begin. The
+/// first difference decides, true before false, later before earlier.
+type Rank = (bool, bool, bool, bool, Timestamp, Timestamp);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Match {
@@ -64,14 +57,18 @@ impl Candidate {
     /// `None` before its time: a certificate not yet valid is never picked.
     fn rank(&self, found: Match, client: Client<'_>, now: Timestamp) -> Option<Rank> {
         let algorithm = self.key.key.algorithm();
-        (self.not_before <= now).then(|| Rank {
-            usable: client.can_use(algorithm, &self.schemes),
-            valid: now < self.not_after,
-            exact: found == Match::Exact,
-            elliptic: algorithm != rustls::SignatureAlgorithm::RSA,
-            not_after: self.not_after,
-            not_before: self.not_before,
-        })
+        let usable = client.can_use(algorithm, &self.schemes);
+        let valid = now < self.not_after;
+        let exact = found == Match::Exact;
+        let elliptic = algorithm != SignatureAlgorithm::RSA;
+        (self.not_before <= now).then_some((
+            usable,
+            valid,
+            exact,
+            elliptic,
+            self.not_after,
+            self.not_before,
+        ))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// From a connection's begin to its first request; limits are checked at this interval.
 const HEADER: Duration = Duration::from_secs(10);
 /// From the end of a request to the next one's header section, whole.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// A connection that was just accepted when the proxy stops has this long to send its request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
@@ -90,7 +90,7 @@ impl Drop for Running {
 
 /// A server connection that can finish what is under way and then end.
 pub(super) trait Ending: Future {
-    fn graceful_shutdown(self: Pin<&mut Self>);
+    fn end_gracefully(self: Pin<&mut Self>);
 }
 
 /// Drives `connection` to its end. Dropping this closes it at once.
@@ -108,13 +108,13 @@ where
             _ = connection.as_mut() => return,
             () = activity.stopped(&stop), if !leaving => {
                 leaving = true;
-                connection.as_mut().graceful_shutdown();
+                connection.as_mut().end_gracefully();
             }
             now = tick.tick() => match activity.verdict(now) {
                 Verdict::Fine => {}
                 Verdict::Idle if !leaving => {
                     leaving = true;
-                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().end_gracefully();
                 }
                 Verdict::Idle | Verdict::Silent => return,
             }

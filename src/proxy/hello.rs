@@ -1,4 +1,4 @@
-//! What a client says first: the byte that tells TLS from plain HTTP, and what its ClientHello
+//! What a client says first: the byte that tells TLS from plain HTTP, and what its `ClientHello`
 //! means for the choice of a certificate.
 
 use rustls::{CipherSuite, SignatureAlgorithm, SignatureScheme};

@@ -56,7 +56,9 @@ impl<'a> Host<'a> {
         let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { 0 };
         let (literal, rest) = authority.split_at_checked(end)?;
         let (registered, port) = match rest.split_once(':') {
-            Some((registered, port)) => (registered, parse_port(port)?),
+            // An empty port is a missing one (RFC 3986 §3.2.3).
+            Some((registered, "")) => (registered, None),
+            Some((registered, port)) => (registered, Some(parse_port(port)?)),
             None => (rest, None),
         };
         let name = if literal.is_empty() { registered } else { literal };
@@ -70,13 +72,10 @@ impl<'a> Host<'a> {
     }
 }
 
-/// An empty port is a missing one (RFC 3986 §3.2.3).
-fn parse_port(text: &str) -> Option<Option<u16>> {
-    if text.is_empty() {
-        return Some(None);
-    }
+/// Digits alone: `parse` would take a sign.
+fn parse_port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().map(Some)
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 fn is_ipv6_literal(name: &str) -> bool {
@@ -163,41 +162,42 @@ mod tests {
         match decide(&asked, Some(to)) {
             Decision::Redirect(status, location) => format!("{} {location}", status.as_u16()),
             Decision::Refuse(status, _) => status.as_u16().to_string(),
-            Decision::Challenge(found) => {
-                found.map_or("none".to_owned(), |found| format!("{}@{}", found.token, found.host))
-            }
+            Decision::Challenge(found) => found.map_or_else(
+                || "none".to_owned(),
+                |found| format!("{}@{}", found.token, found.host),
+            ),
             Decision::Forward(_) => "forward".to_owned(),
         }
     }
 
     #[track_caller]
-    fn check(method: Method, path: &str, authority: &str, expected: &str) {
-        assert_eq!(ask(&method, path, Some(authority), &redirect()), expected);
+    fn check(method: &Method, path: &str, authority: &str, expected: &str) {
+        assert_eq!(ask(method, path, Some(authority), &redirect()), expected);
     }
 
     #[test]
     fn plain_http_goes_to_https_on_the_host_that_was_asked() {
-        check(Method::GET, "/x?y=1", "a.p42.example:8000", "301 https://a.p42.example/x?y=1");
-        check(Method::POST, "/x", "a.p42.example", "308 https://a.p42.example/x");
-        check(Method::HEAD, "/x", "a.p42.example", "308 https://a.p42.example/x");
-        check(Method::GET, "//evil.example/%2e%2e", "a.x", "301 https://a.x//evil.example/%2e%2e");
-        check(Method::GET, "/\\evil.example", "a.x", "301 https://a.x/\\evil.example");
-        check(Method::GET, "/", "[::1]:8000", "301 https://[::1]/");
-        check(Method::GET, "/", "a.x.", "301 https://a.x./");
-        check(Method::OPTIONS, "*", "a.x", "308 https://a.x/");
-        check(Method::GET, "/", "a.x:", "301 https://a.x/");
+        check(&Method::GET, "/x?y=1", "a.p42.example:8000", "301 https://a.p42.example/x?y=1");
+        check(&Method::POST, "/x", "a.p42.example", "308 https://a.p42.example/x");
+        check(&Method::HEAD, "/x", "a.p42.example", "308 https://a.p42.example/x");
+        check(&Method::GET, "//evil.example/%2e%2e", "a.x", "301 https://a.x//evil.example/%2e%2e");
+        check(&Method::GET, "/\\evil.example", "a.x", "301 https://a.x/\\evil.example");
+        check(&Method::GET, "/", "[::1]:8000", "301 https://[::1]/");
+        check(&Method::GET, "/", "a.x.", "301 https://a.x./");
+        check(&Method::OPTIONS, "*", "a.x", "308 https://a.x/");
+        check(&Method::GET, "/", "a.x:", "301 https://a.x/");
     }
 
     #[test]
     fn what_is_no_host_gets_no_location() {
         for bad in ["", ":80", "a@b.x", "a.x/b", "a x", "[::1", "[a.x]", "[::1]a", "a.x:99999"] {
-            check(Method::GET, "/", bad, "400");
+            check(&Method::GET, "/", bad, "400");
         }
         for bad in ["a.x:+1", "a%2ex", "a.x#", "a.x?b", "a\\b", ".", "::1", "b.x,a.x"] {
-            check(Method::GET, "/", bad, "400");
+            check(&Method::GET, "/", bad, "400");
         }
         assert_eq!(ask(&Method::GET, "/", None, &redirect()), "400");
-        check(Method::CONNECT, "a.x:443", "a.x:443", "405");
+        check(&Method::CONNECT, "a.x:443", "a.x:443", "405");
     }
 
     #[test]
@@ -213,11 +213,11 @@ mod tests {
 
     #[test]
     fn a_challenge_comes_before_everything_else() {
-        check(Method::GET, "/.well-known/acme-challenge/t", "a.x:80", "t@a.x");
-        check(Method::POST, "/.well-known/acme-challenge/t/", "a.x.", "t@a.x");
-        check(Method::GET, "/.well-known/acme-challenge/../x", "a.x", "none");
-        check(Method::GET, "/.well-known/acme-challenge/t", "a@x", "none");
-        check(Method::GET, "/.well-known/acme-challenge", "a.x", {
+        check(&Method::GET, "/.well-known/acme-challenge/t", "a.x:80", "t@a.x");
+        check(&Method::POST, "/.well-known/acme-challenge/t/", "a.x.", "t@a.x");
+        check(&Method::GET, "/.well-known/acme-challenge/../x", "a.x", "none");
+        check(&Method::GET, "/.well-known/acme-challenge/t", "a@x", "none");
+        check(&Method::GET, "/.well-known/acme-challenge", "a.x", {
             "301 https://a.x/.well-known/acme-challenge"
         });
     }

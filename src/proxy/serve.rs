@@ -43,7 +43,7 @@ use crate::proxy::upstream::{Client, Failure, UpstreamBody};
 /// From the accepted connection to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A request's header section.
-const MAX_HEADER: usize = 64 * 1024;
+const MAX_HEADER: u32 = 64 * 1024;
 const MAX_STREAMS: u32 = 256;
 
 /// What one worker's connections of one entry point share.
@@ -99,7 +99,7 @@ where
     let service = service_fn(move |request| Rc::clone(&visitor).answer(request));
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_header_size(MAX_HEADER)
+        .max_header_size(MAX_HEADER as usize)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     drain::drive(connection, activity, stop).await;
@@ -115,7 +115,7 @@ where
     let service = service_fn(move |request| Rc::clone(&visitor).answer(request));
     let connection = http2::Builder::new(executor)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER as u32)
+        .max_header_list_size(MAX_HEADER)
         .serve_connection(TokioIo::new(stream), service);
     drain::drive(connection, activity, stop).await;
 }
@@ -126,8 +126,8 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        http1::UpgradeableConnection::graceful_shutdown(self);
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }
 
@@ -138,8 +138,8 @@ where
     S::Future: 'static,
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        http2::Connection::graceful_shutdown(self);
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }
 

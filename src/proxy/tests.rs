@@ -28,6 +28,7 @@ use crate::store::{Change, Entry, Shard};
 
 mod certificates;
 mod client;
+mod deadlines;
 mod forward;
 mod plain;
 mod stop;

@@ -70,7 +70,7 @@ fn check(held: &[Certificate], sni: &str, client: Client<'_>, expected: &str) {
         }
         let picked = writer.table.pick(Some(sni), client, day(10));
         let found = held.iter().position(|one| leaf(one) == picked.cert[0].to_vec());
-        let found = found.map_or("default".to_owned(), |number| number.to_string());
+        let found = found.map_or_else(|| "default".to_owned(), |number| number.to_string());
         assert_eq!(found, expected, "{sni}");
     }
 }

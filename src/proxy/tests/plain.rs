@@ -14,7 +14,7 @@ async fn status(address: SocketAddr, request: &str) -> String {
     let reply = raw(address, request).await;
     let status = reply.split(' ').nth(1).unwrap_or(&reply).to_owned();
     let location = reply.lines().find_map(|line| line.strip_prefix("location: "));
-    location.map_or(status.clone(), |location| format!("{status} {location}"))
+    location.map_or_else(|| status.clone(), |location| format!("{status} {location}"))
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn with_slow_requests(drain: Duration) -> (Upstreams, Running, [Http; 2]) 
 #[tokio::test]
 async fn a_running_request_is_finished() {
     let (upstreams, mut proxy, [mut one, mut two]) =
-        with_slow_requests(Duration::from_secs(60)).await;
+        with_slow_requests(Duration::from_mins(1)).await;
     let mut idle = Http::one(proxy.websecure).await;
     body(idle.get("/x").await.unwrap()).await;
     let start = Instant::now();

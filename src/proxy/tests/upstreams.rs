@@ -1,6 +1,7 @@
 //! Upstreams: one service behind every kind of socket. It tells what it was asked.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use http_body_util::Either;
@@ -88,14 +89,16 @@ impl Upstreams {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, meeting) = (acceptor.clone(), Arc::clone(&meeting));
-                connections.spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, Speaks::One, meeting).await;
-                    }
-                });
+                connections.spawn(serve_tls(stream, acceptor, meeting));
             }
         });
         address
+    }
+}
+
+async fn serve_tls(stream: TcpStream, acceptor: TlsAcceptor, meeting: Arc<Meeting>) {
+    if let Ok(stream) = acceptor.accept(stream).await {
+        serve(stream, Speaks::One, meeting).await;
     }
 }
 
@@ -144,7 +147,7 @@ async fn answer(
         _ => {
             let mut text = format!("{} {}\n", request.method(), request.uri());
             for (name, value) in request.headers() {
-                text += &format!("{name}: {}\n", value.to_str().unwrap());
+                writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
             }
             Response::new(Either::Left(Full::from(text)))
         }

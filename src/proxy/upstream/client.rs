@@ -21,9 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::proxy::headers;
 use crate::proxy::local::Local;
-use crate::proxy::upstream::body::{RequestBody, UpstreamBody};
+use crate::proxy::upstream::body::UpstreamBody;
 use crate::proxy::upstream::pool::{Lease, Pool, Sender};
-use crate::proxy::upstream::{Address, Protocol, Upstream, timed_out};
+use crate::proxy::upstream::target::{Address, Protocol, Upstream};
+use crate::proxy::upstream::upload::RequestBody;
 
 type H2Sender = http2::SendRequest<RequestBody>;
 
@@ -208,6 +209,10 @@ impl Client {
         *current = Some(sender.clone());
         Ok(sender)
     }
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {

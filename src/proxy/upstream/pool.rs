@@ -9,7 +9,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::proxy::upstream::body::RequestBody;
+use crate::proxy::upstream::upload::RequestBody;
 
 /// More than this many idle ones are closed.
 const MAX_IDLE: usize = 512;
