@@ -159,7 +159,9 @@ fn read(common: &Common) -> Result<Config, Failure> {
 }
 
 fn start_log(config: &Config) {
-    let filter = EnvFilter::new(format!("warn,routecert={}", config.log.level));
+    // rustls warns of clients that misbehave: a line a connection, for whoever likes to flood.
+    let filter = format!("warn,rustls=error,routecert={}", config.log.level);
+    let filter = EnvFilter::new(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

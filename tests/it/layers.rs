@@ -15,7 +15,8 @@ const LAYERS: &[&[&str]] = &[
     &["source", "world", "budget", "acme", "store"],
     &["plan", "issue"],
     &["controller", "proxy"],
-    &["admin", "cli"],
+    &["admin"],
+    &["cli"],
 ];
 
 /// The same inside the modules that are large enough to have layers of their own.
