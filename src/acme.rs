@@ -292,9 +292,8 @@ fn of_problem(problem: &Problem) -> Error {
         "accountDoesNotExist" => Error::AccountGone(message),
         "orderNotReady" => Error::OtherState(message),
         "rateLimited" => Error::RateLimited { message, retry_after: None },
-        "serverInternal" => Error::Unreachable(message),
         // The client library repeats a refused nonce; past that, it is weather.
-        "badNonce" => Error::Unreachable(message),
+        "serverInternal" | "badNonce" => Error::Unreachable(message),
         _ => Error::Refused(message),
     }
 }

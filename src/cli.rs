@@ -130,17 +130,22 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let crd = config.kubernetes_crd.clone().unwrap_or_default();
         let cluster = cluster::connect(common.kubeconfig.as_deref(), &crd)
             .await
             .map_err(|error| Failure::Configuration(error.to_string()))?;
         let process = Process { config, cluster, host: host.to_owned(), clock };
         match (front, upstream) {
-            (Some((front, alone)), Some(upstream)) => process.serve(front, upstream, alone).await,
+            (Some((front, alone)), Some(upstream)) => {
+                Box::pin(process.serve(front, upstream, alone)).await
+            }
             _ => process.control().await,
         }
-    })
+    });
+    // A key that is being made (RSA8192: seconds) is of no use any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.

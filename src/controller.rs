@@ -53,13 +53,13 @@ pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: Cancellat
         settings.clock,
     );
     let settings = Arc::new(settings);
-    lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence)).await;
+    lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence, stop.clone())).await;
 }
 
 /// One term: everything is read anew, nothing is kept from an earlier one.
-async fn lead(settings: Arc<Settings>, fence: Fence) {
+async fn lead(settings: Arc<Settings>, fence: Fence, stopping: CancellationToken) {
     loop {
-        match begin(&settings, &fence).await {
+        match begin(&settings, &fence, stopping.clone()).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!("cannot begin: {error}; tried again");
@@ -69,7 +69,11 @@ async fn lead(settings: Arc<Settings>, fence: Fence) {
     }
 }
 
-async fn begin(settings: &Arc<Settings>, fence: &Fence) -> Result<(), store::Error> {
+async fn begin(
+    settings: &Arc<Settings>,
+    fence: &Fence,
+    stopping: CancellationToken,
+) -> Result<(), store::Error> {
     let own = &settings.config.own;
     let store =
         Store::new(settings.client.clone(), &own.certificates_namespace, &settings.namespace);
@@ -95,7 +99,7 @@ async fn begin(settings: &Arc<Settings>, fence: &Fence) -> Result<(), store::Err
         reports: reported,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let engine = Engine { store, table, accounts, fence: fence.clone() };
+    let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
     run::Leader::new(Arc::clone(settings), engine, records, (news, commands)).run(inputs).await;
     Ok(())
 }

@@ -19,6 +19,9 @@ use crate::resolver::CaTrust;
 /// Replies of a CA are a few KiB; a chain with everything stays far below this.
 const MAX_REPLY: usize = 1024 * 1024;
 
+/// A host that does not answer at all is left sooner than one that works on its answer.
+const CONNECT: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("caCertificates: {file}: {cause}; give a readable file of PEM certificates")]
@@ -55,7 +58,10 @@ impl Client {
             }
             None => builder,
         };
-        let connector = builder.enable_http1().enable_http2().build();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT.min(timeout)));
+        let connector = builder.enable_http1().enable_http2().wrap_connector(tcp);
         Ok(Self { pooled: Pooled::builder(TokioExecutor::new()).build(connector), timeout })
     }
 

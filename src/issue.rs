@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::acme;
 use crate::acme::Account;
@@ -27,7 +28,7 @@ pub use accounts::Accounts;
 /// One issuance needs about ten steps; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
 /// How long one poll may last before the worker gives its place to others.
-const POLL_LIMIT: Duration = Duration::from_secs(60);
+const POLL_LIMIT: Duration = Duration::from_mins(1);
 
 /// What drivers share.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Engine {
     pub table: Table,
     pub accounts: Arc<Accounts>,
     pub fence: Fence,
+    /// The process is about to leave: no new step begins, one that may be cut off is.
+    pub stopping: CancellationToken,
 }
 
 /// The certificate to get.
@@ -74,6 +77,8 @@ enum Stop {
     GiveUp { kind: FailureKind, message: String },
     #[error("this controller no longer leads")]
     Fenced,
+    #[error("this controller is stopping")]
+    Leaving,
     #[error("the certificate changed since it was decided on")]
     Overtaken,
 }
@@ -128,7 +133,7 @@ impl<'a> Driver<'a> {
             if let (Effect::Done, Some(facts)) = (&effect, stored) {
                 return Ok(facts);
             }
-            event = match self.act(effect).await {
+            event = match self.act_until_stopped(effect).await {
                 Ok(event) => event,
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
                 Err(Stop::Acme(acme::Error::OtherState(_))) => {
@@ -168,6 +173,22 @@ impl<'a> Driver<'a> {
         self.version = Some(written);
         self.state = state;
         Ok(())
+    }
+
+    /// Every step can be cut off and gone on with from the state, but for newOrder: its answer is
+    /// what the state needs.
+    async fn act_until_stopped(&mut self, effect: Effect) -> Result<Event, Stop> {
+        let stopping = self.engine.stopping.clone();
+        if stopping.is_cancelled() {
+            return Err(Stop::Leaving);
+        }
+        if matches!(effect, Effect::Place) {
+            return self.act(effect).await;
+        }
+        tokio::select! {
+            event = self.act(effect) => event,
+            () = stopping.cancelled() => Err(Stop::Leaving),
+        }
     }
 
     async fn act(&mut self, effect: Effect) -> Result<Event, Stop> {
@@ -304,7 +325,7 @@ impl<'a> Driver<'a> {
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Overtaken | Stop::Store(_) => {
+            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) => {
                 return Outcome::Interrupted(stop.to_string());
             }
             Stop::GiveUp { kind, .. } => (*kind, None),

@@ -166,10 +166,10 @@ fn reason_to_issue(question: &Question<'_>, names: &Names) -> Option<(Why, Strin
 /// Why nothing may be asked of the CA before a certain time.
 fn blocked(question: &Question<'_>) -> Option<(Why, Timestamp, String)> {
     let state = question.state?;
-    if let Some((why, until, message)) = pause(&state.failures, question.dice) {
-        if question.now < until {
-            return Some((why, until, message));
-        }
+    if let Some((why, until, message)) = pause(&state.failures, question.dice)
+        && question.now < until
+    {
+        return Some((why, until, message));
     }
     if state.pending.is_some() {
         return None;
@@ -194,7 +194,7 @@ fn pause(failures: &[Failure], dice: f64) -> Option<(Why, Timestamp, String)> {
         }
         FailureKind::RateLimited => (Why::RateLimited, LIMITED),
     };
-    let until = last.not_before.unwrap_or(last.at + pause + fraction(pause, dice / 10.0));
+    let until = last.not_before.unwrap_or_else(|| last.at + pause + fraction(pause, dice / 10.0));
     let message = format!("{}; tried again after {}", last.message, round(until));
     Some((why, until, message))
 }

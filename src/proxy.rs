@@ -175,7 +175,6 @@ async fn follow(mut writer: Writer, mut certificates: BoxStream<'static, Change>
     std::future::pending::<()>().await;
 }
 
-#[expect(clippy::cognitive_complexity, reason = "three log lines, seen with their macros")]
 fn tell(applied: &Applied) {
     match applied {
         Applied::Served(id) => tracing::debug!(certificate = %id, "served from now on"),

@@ -69,7 +69,6 @@ fn traefik(kind: &str, plural: &str) -> ApiResource {
         api_version: format!("{}/{}", api::TRAEFIK_GROUP, api::VERSION),
         kind: kind.to_owned(),
         plural: plural.to_owned(),
-        ..ApiResource::erase::<IngressRoute>(&())
     }
 }
 

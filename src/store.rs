@@ -66,7 +66,7 @@ impl Error {
 /// One change of the certificates, never a snapshot of everything.
 #[derive(Debug)]
 pub enum Change {
-    Put(Entry),
+    Put(Box<Entry>),
     Gone(Id),
     /// Everything that was there when the watch began has been told.
     Synced,

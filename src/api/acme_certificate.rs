@@ -1,5 +1,7 @@
 //! AcmeCertificate: one per certificate, for people. Output only: nothing is ever read back from it.
 
+#![expect(clippy::duplicated_attributes, reason = "each printcolumn has a type of its own")]
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

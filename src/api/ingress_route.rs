@@ -1,5 +1,7 @@
 //! IngressRoute and IngressRouteTCP: the spec of `traefik.io/v1alpha1`, in our group with a status.
 
+#![expect(clippy::duplicated_attributes, reason = "each printcolumn has a type of its own")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;

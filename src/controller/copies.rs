@@ -157,14 +157,13 @@ impl Copies {
                 return true;
             }
             match self.fill(&place).await {
-                Ok(()) => {}
+                // After a lost write the watch tells how it is now.
+                Ok(()) | Err(store::Error::Conflict { .. }) => {}
                 Err(error @ store::Error::Forbidden { .. }) => {
                     if let Some(wanted) = self.wanted.get(&place) {
                         self.report(&place, &wanted.id, Err(no_right(&place, &error.to_string())));
                     }
                 }
-                // The watch tells how it is now.
-                Err(store::Error::Conflict { .. }) => {}
                 Err(error) => {
                     tracing::warn!("{error}; tried again");
                     failed.insert(place);

@@ -52,7 +52,7 @@ async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
         }
         Err(error) => {
             tracing::warn!(names = %state.names, "not removed yet: {error}");
-            leader.records.pause(id, now + jiff::SignedDuration::from_secs(10));
+            leader.records.pause(id, now);
         }
     }
 }

@@ -28,6 +28,9 @@ const DURATION: Duration = Duration::from_secs(10);
 const RENEW_DEADLINE: Duration = Duration::from_secs(7);
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Once stopped, `work` has this long to end what must not be cut off.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 pub(super) struct Lease {
     api: Api<Object>,
     me: String,
@@ -62,7 +65,7 @@ impl Lease {
     }
 
     /// Waits for the lease, does `work` while it is held, and again if it was lost and won back.
-    /// Returns when `stop` is cancelled or `work` ends by itself; the lease is given back then.
+    /// `work` ends by itself soon after `stop` is cancelled; the lease is given back then.
     pub(super) async fn lead<F, W>(&mut self, stop: &CancellationToken, work: W)
     where
         W: Fn(Fence) -> F,
@@ -76,19 +79,19 @@ impl Lease {
             let deadline = Arc::new(Mutex::new(deadline));
             tracing::info!(lease = NAME, holder = self.me, "leading");
             let work = work(fence(&deadline));
+            let overdue = async {
+                stop.cancelled().await;
+                tokio::time::sleep(FAREWELL).await;
+            };
             tokio::select! {
-                () = work => {
-                    self.release().await;
-                    return;
-                }
+                () = work => {}
+                () = overdue => {}
                 () = self.renew_until_lost(&deadline) => {
                     tracing::warn!(lease = NAME, "the lease was lost; waiting for it again");
-                }
-                () = stop.cancelled() => {
-                    self.release().await;
-                    return;
+                    continue;
                 }
             }
+            self.release().await;
         }
     }
 
@@ -201,7 +204,7 @@ impl Lease {
         match tokio::time::timeout(RETRY, given).await {
             Ok(Ok(_)) => tracing::info!(lease = NAME, "given back"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = NAME, "not given back: {}", cluster::explain(&error))
+                tracing::warn!(lease = NAME, "not given back: {}", cluster::explain(&error));
             }
             Err(_elapsed) => tracing::warn!(lease = NAME, "not given back: no answer"),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
@@ -10,6 +10,9 @@ use crate::order::{CopyRef, State};
 use crate::plan::{Held, View};
 use crate::store::{Entry, Versioned};
 use crate::world::Want;
+
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The stored object behind a certificate.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ struct Record {
     state: Option<Versioned<State>>,
     view: Option<View>,
     paused: Option<Timestamp>,
+    /// Interruptions in a row.
+    interrupted: u32,
     /// UIDs of copies that were filled, whether or not the state lists them yet.
     copies: BTreeMap<Place, String>,
 }
@@ -39,7 +44,7 @@ struct Record {
 /// Records of every certificate that is stored, wanted or remembered.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    records: BTreeMap<Id, Record>,
+    by_id: BTreeMap<Id, Record>,
     /// What each copy was last asked to hold, so that it is asked once.
     asked: BTreeMap<Place, Asked>,
     inherited: bool,
@@ -55,11 +60,11 @@ impl Records {
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        self.records.keys().cloned()
+        self.by_id.keys().cloned()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.values().filter(|record| record.held.is_some()).count()
+        self.by_id.values().filter(|record| record.held.is_some()).count()
     }
 
     /// Orders that an earlier leader left in flight.
@@ -67,11 +72,7 @@ impl Records {
         let pending = |record: &Record| {
             record.state.as_ref().is_some_and(|state| state.value.pending.is_some())
         };
-        self.records
-            .iter()
-            .filter(|(_, record)| pending(record))
-            .map(|(id, _)| id.clone())
-            .collect()
+        self.by_id.iter().filter(|(_, record)| pending(record)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn has_inherited(&self) -> bool {
@@ -83,11 +84,11 @@ impl Records {
     }
 
     pub(super) fn held(&self, id: &Id) -> &Held {
-        self.records.get(id).and_then(|record| record.held.as_ref()).unwrap_or(&Held::Nothing)
+        self.by_id.get(id).and_then(|record| record.held.as_ref()).unwrap_or(&Held::Nothing)
     }
 
     pub(super) fn stored(&self, id: &Id) -> Option<&Stored> {
-        self.records.get(id)?.stored.as_ref()
+        self.by_id.get(id)?.stored.as_ref()
     }
 
     pub(super) fn fingerprint(&self, id: &Id) -> Option<String> {
@@ -98,19 +99,19 @@ impl Records {
     }
 
     pub(super) fn state(&self, id: &Id) -> Option<&State> {
-        Some(&self.records.get(id)?.state.as_ref()?.value)
+        Some(&self.by_id.get(id)?.state.as_ref()?.value)
     }
 
     pub(super) fn state_version(&self, id: &Id) -> Option<String> {
-        Some(self.records.get(id)?.state.as_ref()?.version.clone())
+        Some(self.by_id.get(id)?.state.as_ref()?.version.clone())
     }
 
     pub(super) fn view(&self, id: &Id) -> Option<&View> {
-        self.records.get(id)?.view.as_ref()
+        self.by_id.get(id)?.view.as_ref()
     }
 
     pub(super) fn put(&mut self, entry: Entry) {
-        let record = self.records.entry(entry.id).or_default();
+        let record = self.by_id.entry(entry.id).or_default();
         record.held = Some(match &entry.content {
             Ok(certificate) => Held::Certificate(certificate.facts().clone()),
             Err(error) => Held::Unreadable(error.to_string()),
@@ -119,7 +120,7 @@ impl Records {
     }
 
     pub(super) fn gone(&mut self, id: &Id) {
-        if let Some(record) = self.records.get_mut(id) {
+        if let Some(record) = self.by_id.get_mut(id) {
             record.held = None;
             record.stored = None;
         }
@@ -127,7 +128,7 @@ impl Records {
 
     /// Known at once, so that a slow watch is no reason for a second order.
     pub(super) fn issued(&mut self, id: &Id, facts: Facts) {
-        self.records.entry(id.clone()).or_default().held = Some(Held::Certificate(facts));
+        self.by_id.entry(id.clone()).or_default().held = Some(Held::Certificate(facts));
     }
 
     pub(super) fn put_state(&mut self, id: &Id, state: Versioned<State>) {
@@ -135,28 +136,38 @@ impl Records {
     }
 
     pub(super) fn replace_state(&mut self, id: &Id, state: Option<Versioned<State>>) {
-        self.records.entry(id.clone()).or_default().state = state;
+        self.by_id.entry(id.clone()).or_default().state = state;
     }
 
     /// Drops what is left of a certificate that nobody wants and that is not stored.
     pub(super) fn forget(&mut self, id: &Id) {
-        self.records.remove(id);
+        self.by_id.remove(id);
     }
 
     pub(super) fn show(&mut self, id: &Id, view: View) {
-        self.records.entry(id.clone()).or_default().view = Some(view);
+        self.by_id.entry(id.clone()).or_default().view = Some(view);
     }
 
-    pub(super) fn pause(&mut self, id: &Id, until: Timestamp) {
-        self.records.entry(id.clone()).or_default().paused = Some(until);
+    /// After something that is no failure of the CA (a lost write, an API server away): each
+    /// time longer, since a step begun anew may ask the CA anew.
+    pub(super) fn pause(&mut self, id: &Id, now: Timestamp) {
+        let record = self.by_id.entry(id.clone()).or_default();
+        let pause = FIRST_PAUSE.saturating_mul(1 << record.interrupted.min(10)).min(LONGEST_PAUSE);
+        record.interrupted += 1;
+        record.paused = Some(now + pause);
+    }
+
+    pub(super) fn unpause(&mut self, id: &Id) {
+        let record = self.by_id.entry(id.clone()).or_default();
+        (record.interrupted, record.paused) = (0, None);
     }
 
     pub(super) fn paused(&self, id: &Id, now: Timestamp) -> Option<Timestamp> {
-        self.records.get(id)?.paused.filter(|until| now < *until)
+        self.by_id.get(id)?.paused.filter(|until| now < *until)
     }
 
     pub(super) fn note_copy(&mut self, id: &Id, place: &Place, uid: &str) {
-        let record = self.records.entry(id.clone()).or_default();
+        let record = self.by_id.entry(id.clone()).or_default();
         record.copies.insert(place.clone(), uid.to_owned());
     }
 
@@ -164,7 +175,7 @@ impl Records {
     pub(super) fn copies_at(&self, id: &Id, place: &Place) -> BTreeSet<String> {
         let listed = self.state(id).map(|state| state.copies.as_slice()).unwrap_or_default();
         let at_place = |copy: &&CopyRef| copy.namespace == place.0 && copy.name == place.1;
-        let noted = self.records.get(id).and_then(|record| record.copies.get(place));
+        let noted = self.by_id.get(id).and_then(|record| record.copies.get(place));
         let listed = listed.iter().filter(at_place).map(|copy| copy.uid.clone());
         listed.chain(noted.cloned()).collect()
     }
@@ -196,7 +207,7 @@ impl Records {
 
     /// The state with every known copy in it, if that differs from what is stored.
     pub(super) fn state_with_copies(&self, id: &Id, want: &Want) -> Option<State> {
-        let record = self.records.get(id)?;
+        let record = self.by_id.get(id)?;
         let state = self.state(id).cloned();
         let mut state =
             state.unwrap_or_else(|| State::new(&want.owner, &want.resolver, &want.names));

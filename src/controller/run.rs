@@ -18,7 +18,7 @@ use crate::controller::records::Records;
 use crate::controller::{Settings, gc, verdict};
 use crate::issue::{self, Engine, Job, Outcome};
 use crate::order::State;
-use crate::plan::{self, Decision, Held, Question, Step};
+use crate::plan::{self, Decision, Held, Question, Step, Why};
 use crate::route::{Key, Refusal};
 use crate::source;
 use crate::store::{Change, Entry, Versioned};
@@ -26,8 +26,6 @@ use crate::world::{Changed, Want, World};
 
 /// Orders in flight at once: enough to keep a CA busy, few enough to be a good neighbour.
 const WORKERS: usize = 32;
-/// Pause after something that is no failure of the CA (a lost write, an API server away).
-const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 
 /// Everything that a leader knows; gone with its lease.
 pub(super) struct Leader {
@@ -39,7 +37,7 @@ pub(super) struct Leader {
     pub(super) copies: mpsc::UnboundedSender<Command>,
     /// What became of each copy.
     pub(super) filled: BTreeMap<Place, Result<String, Refusal>>,
-    sources: BTreeMap<source::Place, Option<Trouble>>,
+    sources: BTreeMap<source::Place, Listing>,
     certificates_synced: bool,
     /// Looked at again in the next turn.
     dirty: Changed,
@@ -49,8 +47,18 @@ pub(super) struct Leader {
     /// Orders of an earlier leader that are being gone on with.
     inherited: BTreeSet<Id>,
     complete: bool,
-    workers: JoinSet<(Id, Outcome)>,
-    places: Arc<Semaphore>,
+    workers: JoinSet<Outcome>,
+    jobs: BTreeMap<tokio::task::Id, Id>,
+    /// By resolver, so that a CA that does not answer holds up nobody else's orders.
+    places: BTreeMap<String, Arc<Semaphore>>,
+}
+
+/// What is known of the routes of one place.
+enum Listing {
+    /// Not heard of yet.
+    Awaited,
+    Complete,
+    Troubled(Trouble),
 }
 
 /// What the loop listens to.
@@ -62,9 +70,9 @@ pub(super) struct Inputs {
 
 enum Turn {
     Source(source::Event),
-    Store(Change),
+    Store(Box<Change>),
     Copy(Report),
-    Worker(Result<(Id, Outcome), JoinError>),
+    Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
 }
 
@@ -84,9 +92,7 @@ impl Leader {
             news,
             copies,
             filled: BTreeMap::new(),
-            sources: sources
-                .map(|place| (place, Some(Trouble::Unreachable(String::new()))))
-                .collect(),
+            sources: sources.map(|place| (place, Listing::Awaited)).collect(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -95,13 +101,20 @@ impl Leader {
             inherited,
             complete: false,
             workers: JoinSet::new(),
-            places: Arc::new(Semaphore::new(WORKERS)),
+            jobs: BTreeMap::new(),
+            places: BTreeMap::new(),
             settings,
         }
     }
 
     pub(super) async fn run(mut self, mut inputs: Inputs) {
-        while let Some(turn) = self.next(&mut inputs).await {
+        let stopping = self.engine.stopping.clone();
+        loop {
+            let turn = tokio::select! {
+                turn = self.next(&mut inputs) => turn,
+                () = stopping.cancelled() => break,
+            };
+            let Some(turn) = turn else { break };
             if !self.engine.fence.holds() {
                 return;
             }
@@ -110,6 +123,8 @@ impl Leader {
                 self.decide_dirty().await;
             }
         }
+        // An order whose answer is under way is worth the wait: its URL belongs into the state.
+        while self.workers.join_next().await.is_some() {}
     }
 
     async fn next(&mut self, inputs: &mut Inputs) -> Option<Turn> {
@@ -118,12 +133,12 @@ impl Leader {
         let wait = first.map(|at| at.duration_since(now).max(jiff::SignedDuration::ZERO));
         // Wake times are of the wall clock: looked at again at least once a minute, so that a
         // clock that was set is noticed.
-        let wait = wait.map(|wait| wait.unsigned_abs().min(std::time::Duration::from_secs(60)));
+        let wait = wait.map(|wait| wait.unsigned_abs().min(std::time::Duration::from_mins(1)));
         tokio::select! {
             event = inputs.routes.next() => event.map(Turn::Source),
-            change = inputs.certificates.next() => change.map(Turn::Store),
+            change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
             report = inputs.reports.recv() => report.map(Turn::Copy),
-            Some(done) = self.workers.join_next() => Some(Turn::Worker(done)),
+            Some(done) = self.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
         }
     }
@@ -131,10 +146,9 @@ impl Leader {
     fn take(&mut self, turn: Turn) {
         match turn {
             Turn::Source(event) => self.take_source(event),
-            Turn::Store(change) => self.take_change(change),
+            Turn::Store(change) => self.take_change(*change),
             Turn::Copy(report) => self.take_report(report),
-            Turn::Worker(Ok((id, outcome))) => self.take_outcome(&id, outcome),
-            Turn::Worker(Err(error)) => tracing::error!("a worker failed: {error}"),
+            Turn::Worker(done) => self.take_worker(*done),
             Turn::Wake => {}
         }
     }
@@ -152,12 +166,12 @@ impl Leader {
             }
             source::Event::Synced(place) => {
                 tracing::debug!("{} listed", place.kind.as_str());
-                self.sources.insert(place, None);
+                self.sources.insert(place, Listing::Complete);
                 self.look_at_all();
             }
             source::Event::Trouble(place, trouble) => {
                 tell_trouble(&place, &trouble);
-                self.sources.insert(place, Some(trouble));
+                self.sources.insert(place, Listing::Troubled(trouble));
                 self.look_at_all();
             }
         }
@@ -165,7 +179,7 @@ impl Leader {
 
     fn take_change(&mut self, change: Change) {
         match change {
-            Change::Put(entry) => self.take_entry(entry),
+            Change::Put(entry) => self.take_entry(*entry),
             Change::Gone(id) => {
                 self.records.gone(&id);
                 self.dirty.ids.insert(id);
@@ -195,14 +209,27 @@ impl Leader {
         self.dirty.ids.insert(report.id);
     }
 
+    /// A worker that panicked is as one that was interrupted.
+    fn take_worker(&mut self, done: Result<(tokio::task::Id, Outcome), JoinError>) {
+        let (task, outcome) = match done {
+            Ok((task, outcome)) => (task, outcome),
+            Err(error) => (error.id(), Outcome::Interrupted(format!("its worker failed: {error}"))),
+        };
+        if let Some(id) = self.jobs.remove(&task) {
+            self.take_outcome(&id, outcome);
+        }
+    }
+
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
         match outcome {
             Outcome::Issued { state, facts } => {
+                self.records.unpause(id);
                 self.records.put_state(id, state);
                 self.records.issued(id, facts);
             }
             Outcome::Failed(state) => {
+                self.records.unpause(id);
                 if let Some(failure) = state.value.failures.last() {
                     tracing::warn!(names = %state.value.names, "not issued: {}", failure.message);
                 }
@@ -210,7 +237,7 @@ impl Leader {
             }
             Outcome::Interrupted(why) => {
                 tracing::warn!("certificate rc-{id}: {why}; looked at again");
-                self.records.pause(id, (self.settings.clock)() + PAUSE);
+                self.records.pause(id, (self.settings.clock)());
             }
         }
         self.inherited.remove(id);
@@ -222,11 +249,10 @@ impl Leader {
         self.dirty.ids.extend(self.world.wants().map(|(id, _)| id.clone()));
     }
 
-    /// A source that is missing or forbidden costs only itself; one that cannot be reached may
-    /// still come.
+    /// A source in trouble costs only itself.
     fn is_ready(&self) -> bool {
-        let settled = |trouble: &Option<Trouble>| !matches!(trouble, Some(Trouble::Unreachable(_)));
-        self.complete || (self.certificates_synced && self.sources.values().all(settled))
+        let heard_of = |listing: &Listing| !matches!(listing, Listing::Awaited);
+        self.complete || (self.certificates_synced && self.sources.values().all(heard_of))
     }
 
     async fn decide_dirty(&mut self) {
@@ -262,7 +288,10 @@ impl Leader {
 
     async fn decide(&mut self, id: &Id, now: Timestamp) {
         let want = self.wanted(id);
-        let decision = self.ask(id, want.as_ref(), now);
+        let mut decision = self.ask(id, want.as_ref(), now);
+        if decision.step == Step::Issue && decision.view.reason == Why::NotIssued {
+            decision.view.reason = Why::Issuing;
+        }
         self.show(id, want.as_ref(), &decision);
         self.fill_copies(id, want.as_ref());
         self.wake(id, decision.wake);
@@ -299,10 +328,10 @@ impl Leader {
 
     /// Whether a route that wanted the certificate, if there were one, would be known.
     pub(super) fn is_clear(&self, state: &State) -> bool {
-        let listed = self.sources.iter().all(|(place, trouble)| match trouble {
-            None => true,
-            Some(Trouble::Unreachable(_)) => false,
-            Some(Trouble::Missing | Trouble::Forbidden(_)) => {
+        let listed = self.sources.iter().all(|(place, listing)| match listing {
+            Listing::Complete => true,
+            Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
+            Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
                 !state.kinds.iter().any(|kind| kind == place.kind.as_str())
             }
         });
@@ -311,7 +340,7 @@ impl Leader {
 
     fn ask(&self, id: &Id, want: Option<&Want>, now: Timestamp) -> Decision {
         let resolver = want.and_then(|want| self.world.resolver(&want.resolver));
-        let default = std::time::Duration::from_secs(2160 * 3600);
+        let default = std::time::Duration::from_hours(2160);
         plan::decide(&Question {
             wanted: want.map(|want| &want.names),
             held: self.records.held(id),
@@ -324,8 +353,7 @@ impl Leader {
     }
 
     fn show(&mut self, id: &Id, want: Option<&Want>, decision: &Decision) {
-        let issuing = self.busy.contains(id) || decision.step == Step::Issue;
-        let shown = verdict::certificate(self, id, want, decision, issuing);
+        let shown = verdict::certificate(self, id, want, &decision.view);
         self.tell(News::Certificate { id: id.clone(), shown });
         self.records.show(id, decision.view.clone());
         for key in want.into_iter().flat_map(|want| &want.routes) {
@@ -389,7 +417,7 @@ impl Leader {
 
     /// Somebody else wrote it, or the API server is away.
     async fn reread(&mut self, id: &Id) {
-        self.records.pause(id, (self.settings.clock)() + PAUSE);
+        self.records.pause(id, (self.settings.clock)());
         match self.engine.store.state(id).await {
             Ok(state) => self.records.replace_state(id, state),
             Err(error) => tracing::debug!("certificate rc-{id}: {error}"),
@@ -417,13 +445,15 @@ impl Leader {
             basis: self.records.fingerprint(id),
         };
         self.busy.insert(id.clone());
-        let (engine, places) = (self.engine.clone(), Arc::clone(&self.places));
+        let engine = self.engine.clone();
+        let places = self.places.entry(want.resolver.clone());
+        let places = Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))));
         let clock = self.settings.clock;
-        self.workers.spawn(async move {
+        let task = self.workers.spawn(async move {
             let _place = places.acquire_owned().await;
-            let outcome = issue::drive(&engine, &job, clock).await;
-            (job.id, outcome)
+            issue::drive(&engine, &job, clock).await
         });
+        self.jobs.insert(task.id(), id.clone());
     }
 
     fn wake(&mut self, id: &Id, at: Option<Timestamp>) {

@@ -7,7 +7,7 @@ use crate::cert::Id;
 use crate::controller::publish::{RouteNews, Shown, Verdict};
 use crate::controller::run::Leader;
 use crate::name::{Name, Names};
-use crate::plan::{Decision, Held, Why};
+use crate::plan::{Held, View};
 use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
 use crate::world::{Derived, Want};
@@ -17,8 +17,7 @@ pub(super) fn certificate(
     leader: &Leader,
     id: &Id,
     want: Option<&Want>,
-    decision: &Decision,
-    issuing: bool,
+    view: &View,
 ) -> Option<Shown> {
     let held = leader.records.held(id);
     let state = leader.records.state(id);
@@ -30,8 +29,6 @@ pub(super) fn certificate(
         _ => return None,
     };
     let routes = want.into_iter().flat_map(|want| &want.routes).map(ToString::to_string);
-    let view = &decision.view;
-    let reason = if issuing && view.reason == Why::NotIssued { Why::Issuing } else { view.reason };
     let place =
         format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
     Some(Shown {
@@ -44,7 +41,7 @@ pub(super) fn certificate(
         },
         status: AcmeCertificateStatus {
             ready: if view.ready { "True" } else { "False" }.to_owned(),
-            reason: reason.as_str().to_owned(),
+            reason: view.reason.as_str().to_owned(),
             message: view.message.clone(),
             not_after: view.not_after.map(shown),
             renewal: view.renewal.map(shown),

@@ -31,14 +31,20 @@ fn failed(kind: FailureKind, times: usize) -> State {
     State { failures: vec![failure; times], ..state() }
 }
 
-fn ask(wanted: bool, held: &Held, state: Option<&State>, now: &str) -> Decision {
+#[derive(Clone, Copy)]
+enum Wanted {
+    Yes,
+    No,
+}
+
+fn ask(wanted: Wanted, held: &Held, state: Option<&State>, now: &str) -> Decision {
     let names = names(&["a.x"]);
     decide(&Question {
-        wanted: wanted.then_some(&names),
+        wanted: matches!(wanted, Wanted::Yes).then_some(&names),
         held,
         state,
-        certificates_duration: Duration::from_secs(2160 * 3600),
-        remove_after: Duration::from_secs(24 * 3600),
+        certificates_duration: Duration::from_hours(2160),
+        remove_after: Duration::from_hours(24),
         now: at(now),
         dice: 0.0,
     })
@@ -53,7 +59,7 @@ fn check(decision: &Decision, step: Step, why: Why, wake: Option<&str>) {
 #[test]
 fn nothing_held_is_issued() {
     check(
-        &ask(true, &Held::Nothing, None, "2026-01-01T00:00:00Z"),
+        &ask(Wanted::Yes, &Held::Nothing, None, "2026-01-01T00:00:00Z"),
         Step::Issue,
         Why::NotIssued,
         None,
@@ -62,17 +68,17 @@ fn nothing_held_is_issued() {
 
 #[test]
 fn a_good_certificate_is_kept_until_a_third_is_left() {
-    let decision = ask(true, &held(), Some(&state()), "2026-03-01T23:59:59Z");
+    let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-03-01T23:59:59Z");
     check(&decision, Step::Nothing, Why::Issued, Some("2026-03-02T00:00:00Z"));
     assert!(decision.view.ready);
-    let decision = ask(true, &held(), Some(&state()), "2026-03-02T00:00:00Z");
+    let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-03-02T00:00:00Z");
     check(&decision, Step::Issue, Why::RenewalDue, Some("2026-04-01T00:00:00Z"));
     assert!(decision.view.ready, "the old one is good while the new one is got");
 }
 
 #[test]
 fn an_expired_certificate_is_not_ready() {
-    let decision = ask(true, &held(), Some(&state()), "2026-04-01T00:00:00Z");
+    let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-04-01T00:00:00Z");
     check(&decision, Step::Issue, Why::Expired, None);
     assert!(!decision.view.ready);
 }
@@ -80,11 +86,12 @@ fn an_expired_certificate_is_not_ready() {
 #[test]
 fn what_somebody_put_into_the_secret_is_replaced() {
     let unreadable = Held::Unreadable("no key".to_owned());
-    let decision = ask(true, &unreadable, Some(&state()), "2026-01-01T00:00:00Z");
+    let decision = ask(Wanted::Yes, &unreadable, Some(&state()), "2026-01-01T00:00:00Z");
     check(&decision, Step::Issue, Why::SecretUnreadable, None);
     let mut other = facts("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z");
     other.names = names(&["b.x"]);
-    let decision = ask(true, &Held::Certificate(other), Some(&state()), "2026-01-01T00:00:00Z");
+    let decision =
+        ask(Wanted::Yes, &Held::Certificate(other), Some(&state()), "2026-01-01T00:00:00Z");
     assert_eq!((decision.step, decision.view.ready), (Step::Issue, false));
 }
 
@@ -98,9 +105,14 @@ fn a_refusal_is_tried_again_ever_later() {
         (9, "2026-01-02T00:00:00Z"),
     ] {
         let state = failed(FailureKind::Refused, times);
-        let decision = ask(true, &Held::Nothing, Some(&state), "2026-01-01T00:00:30Z");
+        let decision = ask(Wanted::Yes, &Held::Nothing, Some(&state), "2026-01-01T00:00:30Z");
         check(&decision, Step::Nothing, Why::Failed, Some(until));
-        check(&ask(true, &Held::Nothing, Some(&state), until), Step::Issue, Why::NotIssued, None);
+        check(
+            &ask(Wanted::Yes, &Held::Nothing, Some(&state), until),
+            Step::Issue,
+            Why::NotIssued,
+            None,
+        );
     }
 }
 
@@ -110,7 +122,7 @@ fn an_unreachable_ca_is_tried_again_soon() {
         [(1, "2026-01-01T00:00:05Z"), (2, "2026-01-01T00:00:10Z"), (16, "2026-01-01T00:05:00Z")]
     {
         let state = failed(FailureKind::Unreachable, times);
-        let decision = ask(true, &Held::Nothing, Some(&state), "2026-01-01T00:00:01Z");
+        let decision = ask(Wanted::Yes, &Held::Nothing, Some(&state), "2026-01-01T00:00:01Z");
         check(&decision, Step::Nothing, Why::Failed, Some(until));
     }
 }
@@ -119,7 +131,7 @@ fn an_unreachable_ca_is_tried_again_soon() {
 fn the_word_of_the_ca_when_to_come_back_is_kept() {
     let mut state = failed(FailureKind::RateLimited, 1);
     state.failures[0].not_before = Some(at("2026-01-03T00:00:00Z"));
-    let decision = ask(true, &Held::Nothing, Some(&state), "2026-01-02T00:00:00Z");
+    let decision = ask(Wanted::Yes, &Held::Nothing, Some(&state), "2026-01-02T00:00:00Z");
     check(&decision, Step::Nothing, Why::RateLimited, Some("2026-01-03T00:00:00Z"));
 }
 
@@ -134,7 +146,7 @@ fn a_loop_is_broken() {
     state.issued = ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"]
         .map(issued)
         .to_vec();
-    let decision = ask(true, &Held::Nothing, Some(&state), "2026-01-01T03:00:00Z");
+    let decision = ask(Wanted::Yes, &Held::Nothing, Some(&state), "2026-01-01T03:00:00Z");
     check(&decision, Step::Nothing, Why::LoopSuspected, Some("2026-01-08T00:00:00Z"));
 }
 
@@ -143,20 +155,23 @@ fn unused_is_noted_then_removed_then_forgotten() {
     let mut state = state();
     let now = "2026-01-02T00:00:00Z";
     check(
-        &ask(false, &held(), Some(&state), now),
+        &ask(Wanted::No, &held(), Some(&state), now),
         Step::NoteUnused,
         Why::Unused,
         Some("2026-04-01T00:00:00Z"),
     );
     state.unused_since = Some(at(now));
-    let before = ask(false, &held(), Some(&state), "2026-01-02T23:59:59Z");
+    let before = ask(Wanted::No, &held(), Some(&state), "2026-01-02T23:59:59Z");
     check(&before, Step::Nothing, Why::Unused, Some("2026-01-03T00:00:00Z"));
-    assert_eq!(ask(false, &held(), Some(&state), "2026-01-03T00:00:00Z").step, Step::Remove);
-    assert_eq!(ask(true, &held(), Some(&state), "2026-01-03T00:00:00Z").step, Step::NoteUsed);
+    assert_eq!(ask(Wanted::No, &held(), Some(&state), "2026-01-03T00:00:00Z").step, Step::Remove);
+    assert_eq!(
+        ask(Wanted::Yes, &held(), Some(&state), "2026-01-03T00:00:00Z").step,
+        Step::NoteUsed
+    );
     state.removed_at = Some(at("2026-01-03T00:00:00Z"));
-    let gone = ask(false, &Held::Nothing, Some(&state), "2026-01-04T00:00:00Z");
+    let gone = ask(Wanted::No, &Held::Nothing, Some(&state), "2026-01-04T00:00:00Z");
     check(&gone, Step::Nothing, Why::Unused, Some("2026-01-10T00:00:00Z"));
-    let gone = ask(false, &Held::Nothing, Some(&state), "2026-01-10T00:00:00Z");
+    let gone = ask(Wanted::No, &Held::Nothing, Some(&state), "2026-01-10T00:00:00Z");
     assert_eq!(gone.step, Step::Forget);
 }
 
@@ -187,7 +202,7 @@ fn the_renewal_follows_the_table_of_the_seed() {
 #[test]
 fn a_shorter_life_than_configured_is_used_to_its_half_at_least() {
     let day = facts("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
-    let default = Duration::from_secs(2160 * 3600);
+    let default = Duration::from_hours(2160);
     assert_eq!(renewal(&day, default, 0.0), at("2026-01-01T12:00:00Z"));
     let month = facts("2026-01-01T00:00:00Z", "2026-01-31T00:00:00Z");
     assert_eq!(renewal(&month, default, 0.0), at("2026-01-21T00:00:00Z"));

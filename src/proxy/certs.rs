@@ -198,7 +198,7 @@ impl Writer {
     /// Parses a key: not for a thread that does handshakes.
     pub(super) fn apply(&mut self, change: Change) -> Applied {
         match change {
-            Change::Put(entry) => self.put(entry),
+            Change::Put(entry) => self.put(*entry),
             Change::Gone(id) => self.gone(id),
             Change::Synced => Applied::Synced,
             Change::Trouble(trouble) => Applied::Trouble(trouble),

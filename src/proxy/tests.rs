@@ -51,7 +51,7 @@ fn id(text: &str) -> Id {
 
 fn put(text: &str, certificate: &Certificate) -> Change {
     let content = Ok(certificate.clone());
-    Change::Put(Entry::bare(id(text), content, "1"))
+    Change::Put(Box::new(Entry::bare(id(text), content, "1")))
 }
 
 fn entry_point(name: &str, redirect: Option<Redirect>) -> EntryPoint {

@@ -81,7 +81,7 @@ pub fn content(secret: &Secret) -> Result<Certificate, cert::Error> {
 
 pub(super) fn change(seen: Seen<Secret>) -> Option<Change> {
     match seen {
-        Seen::Put(secret) => entry(&secret).map(Change::Put),
+        Seen::Put(secret) => entry(&secret).map(|entry| Change::Put(Box::new(entry))),
         Seen::Gone { name, .. } => {
             Id::from_object_name(CERTIFICATE_PREFIX, &name).map(Change::Gone)
         }

@@ -41,12 +41,12 @@ fn rsa(text: &str, from: i64, days: i64) -> Certificate {
 
 fn put(number: usize, certificate: &Certificate) -> Change {
     let content = Ok(certificate.clone());
-    Change::Put(Entry::bare(id(number), content, "1"))
+    Change::Put(Box::new(Entry::bare(id(number), content, "1")))
 }
 
 fn spoilt(number: usize, version: &str) -> Change {
     let content = Err(cert::Error::KeyMismatch);
-    Change::Put(Entry::bare(id(number), content, version))
+    Change::Put(Box::new(Entry::bare(id(number), content, version)))
 }
 
 fn writer() -> Writer {

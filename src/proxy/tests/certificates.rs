@@ -31,7 +31,7 @@ async fn a_bad_certificate_changes_nothing_and_an_unknown_name_gets_the_default(
     let default = leaf(proxy.websecure, "unknown.x").await;
     assert_ne!(first, default);
     let content = Err(cert::Error::KeyMismatch);
-    let bad = Change::Put(Entry::bare(id("a.x"), content, "2"));
+    let bad = Change::Put(Box::new(Entry::bare(id("a.x"), content, "2")));
     let other = made("b.x *.c.x");
     proxy.certificates.unbounded_send(bad).unwrap();
     proxy.certificates.unbounded_send(put("b.x", &other)).unwrap();
