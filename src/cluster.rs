@@ -44,7 +44,7 @@ impl Debug for Cluster {
     }
 }
 
-/// First match: the provider's `endpoint`, the file given, the Pod's own or `KUBECONFIG`.
+/// First match: the provider's `endpoint`, the file given, `KUBECONFIG`, the Pod's own account.
 /// Nothing is contacted.
 pub async fn connect(
     kubeconfig: Option<&Path>,
@@ -53,14 +53,25 @@ pub async fn connect(
     let config = match (&provider.endpoint, kubeconfig) {
         (Some(endpoint), _) => from_provider(endpoint, provider)?,
         (None, Some(file)) => from_file(file).await?,
-        (None, None) => {
-            Config::infer().await.map_err(|error| Error::NoConfiguration(http::chain(&error)))?
-        }
+        (None, None) => from_environment().await?,
     };
     let namespace = config.default_namespace.clone();
     let client =
         Client::try_from(config).map_err(|error| Error::NoConfiguration(http::chain(&error)))?;
     Ok(Cluster { client, namespace })
+}
+
+/// `KUBECONFIG`, else the Pod's own account; no file is looked for unasked.
+async fn from_environment() -> Result<Config, Error> {
+    let failed = |error: kube::config::KubeconfigError| Error::Kubeconfig {
+        file: "from KUBECONFIG".to_owned(),
+        cause: http::chain(&error),
+    };
+    if let Some(kubeconfig) = Kubeconfig::from_env().map_err(failed)? {
+        let options = KubeConfigOptions::default();
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed);
+    }
+    Config::incluster().map_err(|error| Error::NoConfiguration(http::chain(&error)))
 }
 
 async fn from_file(file: &Path) -> Result<Config, Error> {
@@ -80,7 +91,9 @@ fn from_provider(endpoint: &str, provider: &KubernetesCrd) -> Result<Config, Err
     let mut config = Config::new(url);
     if let Some(token) = &provider.token {
         // The type of a secret is private to the client library: it is made by decoding.
-        config.auth_info = serde_json::from_value(serde_json::json!({"token": token.0}))
+        // A path is what Traefik takes too.
+        let given = if token.0.starts_with('/') { "tokenFile" } else { "token" };
+        config.auth_info = serde_json::from_value(serde_json::json!({given: token.0}))
             .map_err(|error| failed("token", error.to_string()))?;
     }
     if let Some(file) = &provider.cert_auth_file_path {

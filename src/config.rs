@@ -187,16 +187,6 @@ pub struct Own {
     pub remove_after: Duration,
     /// `/livez` and `/readyz`, `host:port`.
     pub admin_address: String,
-    pub self_check: SelfCheck,
-}
-
-/// The own look at a challenge's answer before the CA is told to look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SelfCheck {
-    pub enabled: bool,
-    pub timeout: Duration,
-    /// Where HTTP-01 is asked; the CA itself always asks on 80 (RFC 8555 §8.3).
-    pub http_port: u16,
 }
 
 /// What is wrong, or worth a word, at one place of the configuration.

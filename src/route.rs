@@ -286,3 +286,6 @@ fn names<'a>(texts: impl Iterator<Item = &'a str>, nothing: &str) -> Result<Name
         .map_err(|error| Refusal::new(Reason::InvalidName, error.to_string()))?;
     Names::new(parsed).ok_or_else(|| Refusal::new(Reason::NoNames, nothing))
 }
+
+#[cfg(test)]
+mod tests;

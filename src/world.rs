@@ -324,3 +324,6 @@ fn claim(route: &Route) -> (Timestamp, Key) {
 fn is_unreadable(derived: &Derived) -> bool {
     derived.refusals.iter().any(|refusal| refusal.reason == Reason::InvalidObject)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::config::value::{self, Address};
 use crate::config::walk::{Is, Typed, Walk};
 use crate::config::{
     Config, Domain, EntryPoint, EntryPointTls, KubernetesCrd, Log, LogFormat, Own, Problem,
-    Redirect, SelfCheck, Token,
+    Redirect, Token,
 };
 
 /// Whatever is wrong goes to `walk`, and a default stands in its place.
@@ -198,10 +198,6 @@ fn own(root: &Typed, walk: &mut Walk) -> Own {
     {
         text.clone_into(&mut own.admin_address);
     }
-    let check = &mut own.self_check;
-    check.enabled = typed.boolean("selfCheck.enabled").unwrap_or(check.enabled);
-    check.timeout = typed.duration("selfCheck.timeout").unwrap_or(check.timeout);
-    check.http_port = port(typed, "selfCheck.httpPort", walk).unwrap_or(check.http_port);
     own
 }
 
@@ -216,16 +212,6 @@ fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
     }
 }
 
-fn port(typed: &Typed, key: &str, walk: &mut Walk) -> Option<u16> {
-    let (field, number) = (typed.at(key)?, typed.integer(key)?);
-    let port = u16::try_from(number).ok().filter(|port| *port != 0);
-    if port.is_none() {
-        let expected = "expected a port from 1 to 65535";
-        walk.errors.push(Problem::about(field, &number.to_string(), expected));
-    }
-    port
-}
-
 impl Default for Own {
     fn default() -> Self {
         Self {
@@ -233,11 +219,6 @@ impl Default for Own {
             controller_namespace: None,
             remove_after: Duration::from_hours(24),
             admin_address: ":9402".to_owned(),
-            self_check: SelfCheck {
-                enabled: true,
-                timeout: Duration::from_secs(10),
-                http_port: 80,
-            },
         }
     }
 }

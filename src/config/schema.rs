@@ -271,7 +271,7 @@ const OWN: &[Field] = &[
     later("providedBeforeExpired", Bool),
     on("removeAfter", Duration),
     later("resolvers", Named(&Section(OWN_RESOLVER))),
-    on("selfCheck", Section(SELF_CHECK)),
+    later("selfCheck", Section(SELF_CHECK)),
     later("store", Text),
 ];
 
@@ -283,7 +283,7 @@ const OWN_RESOLVER: &[Field] =
 const SELF_CHECK: &[Field] = &[
     on("enabled", Bool),
     on("httpPort", Integer),
-    later("resolvers", Texts),
+    on("resolvers", Texts),
     on("timeout", Duration),
-    later("tlsPort", Integer),
+    on("tlsPort", Integer),
 ];

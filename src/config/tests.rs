@@ -97,7 +97,6 @@ routecert:
   controllerNamespace: system
   removeAfter: 1h30m
   adminAddress: "127.0.0.1:9000"
-  selfCheck: {enabled: false, timeout: 3s, httpPort: 8000}
 "#;
 
 #[test]
@@ -139,8 +138,6 @@ fn the_rest_of_a_whole_configuration_is_read() {
     );
     assert_eq!(own.controller_namespace.as_deref(), Some("system"));
     assert_eq!(own.remove_after, Duration::from_mins(90));
-    assert!(!own.self_check.enabled);
-    assert_eq!((own.self_check.timeout, own.self_check.http_port), (Duration::from_secs(3), 8000));
 }
 
 #[test]
@@ -164,8 +161,6 @@ fn defaults_are_those_of_traefik_and_of_the_own_section() {
         ("routecert-certs", ":9402")
     );
     assert_eq!((own.controller_namespace, own.remove_after), (None, Duration::from_hours(24)));
-    assert!(own.self_check.enabled);
-    assert_eq!((own.self_check.timeout, own.self_check.http_port), (Duration::from_secs(10), 80));
 }
 
 #[test]

@@ -56,7 +56,6 @@ routecert:
   controllerNamespace: {controller_namespace}
   removeAfter: {remove_after}
   adminAddress: "127.0.0.1:{admin}"
-  selfCheck: {{enabled: true, httpPort: {web}}}
 "#
         )
     }

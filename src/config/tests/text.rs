@@ -75,7 +75,6 @@ fn other_values_are_read_as_traefik_does() {
     refuses("log: {level: LOUD}", "f.yml:1:14: log.level: ", "expected TRACE, DEBUG");
     refuses("routecert: {certificatesNamespace: A_b}", "f.yml:1:36: ", "expected a namespace");
     refuses("routecert: {adminAddress: nine}", "f.yml:1:27: ", "expected `:80`");
-    refuses("routecert: {selfCheck: {httpPort: 0}}", "f.yml:1:35: ", "a port from 1 to 65535");
 }
 
 #[test]
