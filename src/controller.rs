@@ -1,7 +1,9 @@
 //! The controller: whoever holds the lease watches routes and gets, keeps and forgets certificates.
 
 mod copies;
+mod decide;
 mod gc;
+mod leader;
 mod lease;
 mod publish;
 mod records;
@@ -100,7 +102,8 @@ async fn begin(
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
-    run::Leader::new(Arc::clone(settings), engine, records, (news, commands)).run(inputs).await;
+    let leader = leader::Leader::new(Arc::clone(settings), engine, records, (news, commands));
+    run::run(leader, inputs).await;
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::cert::Id;
 use crate::controller::copies;
-use crate::controller::run::Leader;
-use crate::order::State;
+use crate::controller::leader::Leader;
+use crate::order::{CopyRef, State};
 use crate::plan::{Held, Step};
 
 pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp) {
@@ -37,7 +37,7 @@ async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
         return;
     }
     let removed = async {
-        copies::delete(&leader.settings.client, &state.copies).await?;
+        copies::delete(&leader.settings.client, &unclaimed(leader, &state)).await?;
         if let Some(entry) = leader.engine.store.certificate(id).await? {
             leader.engine.store.remove_certificate(&entry).await?;
         }
@@ -55,6 +55,12 @@ async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
             leader.records.pause(id, now);
         }
     }
+}
+
+/// A copy that holds another certificate by now stays.
+fn unclaimed(leader: &Leader, state: &State) -> Vec<CopyRef> {
+    let free = |copy: &&CopyRef| leader.world.winner(&copy.namespace, &copy.name).is_none();
+    state.copies.iter().filter(free).cloned().collect()
 }
 
 async fn forget(leader: &mut Leader, id: &Id) {

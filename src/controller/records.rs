@@ -48,6 +48,8 @@ pub(super) struct Records {
     /// What each copy was last asked to hold, so that it is asked once.
     asked: BTreeMap<Place, Asked>,
     inherited: bool,
+    /// UIDs of every copy that we made.
+    ours: BTreeMap<Place, BTreeSet<String>>,
 }
 
 impl Records {
@@ -136,6 +138,10 @@ impl Records {
     }
 
     pub(super) fn replace_state(&mut self, id: &Id, state: Option<Versioned<State>>) {
+        for copy in state.iter().flat_map(|state| &state.value.copies) {
+            let place = (copy.namespace.clone(), copy.name.clone());
+            self.ours.entry(place).or_default().insert(copy.uid.clone());
+        }
         self.by_id.entry(id.clone()).or_default().state = state;
     }
 
@@ -169,15 +175,13 @@ impl Records {
     pub(super) fn note_copy(&mut self, id: &Id, place: &Place, uid: &str) {
         let record = self.by_id.entry(id.clone()).or_default();
         record.copies.insert(place.clone(), uid.to_owned());
+        self.ours.entry(place.clone()).or_default().insert(uid.to_owned());
     }
 
-    /// UIDs of the copy at `place` that are known to be ours.
-    pub(super) fn copies_at(&self, id: &Id, place: &Place) -> BTreeSet<String> {
-        let listed = self.state(id).map(|state| state.copies.as_slice()).unwrap_or_default();
-        let at_place = |copy: &&CopyRef| copy.namespace == place.0 && copy.name == place.1;
-        let noted = self.by_id.get(id).and_then(|record| record.copies.get(place));
-        let listed = listed.iter().filter(at_place).map(|copy| copy.uid.clone());
-        listed.chain(noted.cloned()).collect()
+    /// UIDs of the copy at `place` that are known to be ours, whichever certificate it held: a route
+    /// whose names change goes on filling the same Secret.
+    pub(super) fn copies_at(&self, place: &Place) -> BTreeSet<String> {
+        self.ours.get(place).cloned().unwrap_or_default()
     }
 
     /// Whether the copy has not been asked for exactly this yet.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::api::{AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef};
 use crate::cert::Id;
+use crate::controller::leader::Leader;
 use crate::controller::publish::{RouteNews, Shown, Verdict};
-use crate::controller::run::Leader;
 use crate::name::{Name, Names};
 use crate::plan::{Held, View};
 use crate::route::{Key, Refusal, Route};

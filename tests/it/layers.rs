@@ -21,7 +21,17 @@ const LAYERS: &[&[&str]] = &[
 
 /// The same inside the modules that are large enough to have layers of their own.
 const INNER: &[(&str, &[&[&str]])] = &[
-    ("controller", &[&["copies", "lease", "publish"], &["records"], &["run"], &["gc", "verdict"]]),
+    (
+        "controller",
+        &[
+            &["copies", "lease", "publish"],
+            &["records"],
+            &["leader"],
+            &["gc", "verdict"],
+            &["decide"],
+            &["run"],
+        ],
+    ),
     (
         "proxy",
         &[

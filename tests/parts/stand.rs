@@ -234,6 +234,8 @@ fn manifests(prefix: &str) -> String {
         .join("---\n")
         .replace("routecert-system", &format!("{prefix}-system"))
         .replace("routecert-certs", &format!("{prefix}-certs"))
+        .replace("routecert-controller-routes", &format!("{prefix}-controller-routes"))
+        .replace("routecert-controller-copies", &format!("{prefix}-controller-copies"))
 }
 
 fn route(group: &str, namespace: &str, name: &str, rule: &str, tls: &str) -> String {

@@ -1,0 +1,201 @@
+//! For each certificate that may have changed: ask the plan, show the answer, take the step.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::cert::Id;
+use crate::controller::copies::{Command, Place};
+use crate::controller::gc;
+use crate::controller::leader::Leader;
+use crate::controller::publish::News;
+use crate::controller::verdict;
+use crate::issue;
+use crate::issue::Job;
+use crate::plan;
+use crate::plan::{Decision, Held, Question, Step, Why};
+use crate::route::Key;
+use crate::world::Want;
+
+/// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
+const WORKERS: usize = 32;
+
+pub(super) async fn dirty(leader: &mut Leader) {
+    let now = (leader.settings.clock)();
+    while let Some((at, id)) = leader.wakes.first().cloned().filter(|(at, _)| *at <= now) {
+        leader.wakes.remove(&(at, id.clone()));
+        leader.wake_of.remove(&id);
+        leader.dirty.ids.insert(id);
+    }
+    // What is done for one may be a reason to look at it again.
+    while let Some(id) = leader.dirty.ids.pop_first() {
+        decide(leader, &id, now).await;
+    }
+    for key in std::mem::take(&mut leader.dirty.routes) {
+        tell_route(leader, &key);
+    }
+    if !leader.complete {
+        leader.complete = true;
+        tell(leader, News::Complete);
+        tracing::info!(
+            routes = leader.world.len(),
+            certificates = leader.records.len(),
+            "everything is known"
+        );
+    }
+    if leader.inherited.is_empty() && leader.records.has_inherited() {
+        leader.records.forget_inherited();
+        if let Err(error) = leader.engine.table.settle().await {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
+    let want = wanted(leader, id);
+    let mut decision = ask(leader, id, want.as_ref(), now);
+    if decision.step == Step::Issue && decision.view.reason == Why::NotIssued {
+        decision.view.reason = Why::Issuing;
+    }
+    show(leader, id, want.as_ref(), &decision);
+    fill_copies(leader, id, want.as_ref());
+    leader.wake(id, decision.wake);
+    if leader.busy.contains(id) {
+        return;
+    }
+    if let Some(until) = leader.records.paused(id, now) {
+        leader.wake(id, Some(until));
+        return;
+    }
+    if decision.step != Step::Issue {
+        leader.inherited.remove(id);
+    }
+    match decision.step {
+        Step::Nothing => store_copies(leader, id).await,
+        Step::Issue => begin(leader, id, want.as_ref(), now),
+        step => gc::act(leader, id, step, now).await,
+    }
+}
+
+/// What routes want, or what a source that cannot be read wanted last.
+fn wanted(leader: &Leader, id: &Id) -> Option<Want> {
+    if let Some(want) = leader.world.want(id) {
+        return Some(want.clone());
+    }
+    let state = leader.records.state(id)?;
+    if state.unused_since.is_some() || leader.is_clear(state) {
+        return None;
+    }
+    Some(Want {
+        owner: state.owner.clone(),
+        resolver: state.resolver.clone(),
+        names: state.names.clone(),
+        routes: BTreeSet::new(),
+    })
+}
+
+fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decision {
+    let resolver = want.and_then(|want| leader.world.resolver(&want.resolver));
+    let default = std::time::Duration::from_hours(2160);
+    plan::decide(&Question {
+        wanted: want.map(|want| &want.names),
+        held: leader.records.held(id),
+        state: leader.records.state(id),
+        certificates_duration: resolver.map_or(default, |one| one.certificates_duration),
+        remove_after: leader.settings.config.own.remove_after,
+        now,
+        dice: dice(leader.records.held(id)),
+    })
+}
+
+fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
+    let shown = verdict::certificate(leader, id, want, &decision.view);
+    tell(leader, News::Certificate { id: id.clone(), shown });
+    leader.records.show(id, decision.view.clone());
+    for key in want.into_iter().flat_map(|want| &want.routes) {
+        tell_route(leader, key);
+    }
+}
+
+fn tell_route(leader: &Leader, key: &Key) {
+    let news = verdict::route(leader, key);
+    tell(leader, News::Route { key: key.clone(), news });
+}
+
+fn tell(leader: &Leader, news: News) {
+    // The publisher ends with this leader.
+    drop(leader.news.send(news));
+}
+
+/// Asks for the copies that routes name, once per certificate that is new.
+fn fill_copies(leader: &mut Leader, id: &Id, want: Option<&Want>) {
+    let places: Vec<Place> = want
+        .into_iter()
+        .flat_map(|want| {
+            let secrets = leader.world.copies_of(id, &want.owner).into_iter();
+            secrets.map(|secret| (want.owner.clone(), secret))
+        })
+        .collect();
+    for place in leader.records.drop_copies(id, &places) {
+        leader.filled.remove(&place);
+        drop(leader.copies.send(Command::Leave(place)));
+    }
+    let Some(fingerprint) = leader.records.fingerprint(id) else { return };
+    for place in places {
+        let ours = leader.records.copies_at(&place);
+        if leader.records.asks_for_copy(&place, id, &fingerprint, &ours) {
+            let (id, fingerprint) = (id.clone(), fingerprint.clone());
+            drop(leader.copies.send(Command::Fill { place, id, fingerprint, ours }));
+        }
+    }
+}
+
+/// UIDs of copies that were made since the state was written.
+async fn store_copies(leader: &mut Leader, id: &Id) {
+    let Some(want) = leader.world.want(id) else { return };
+    let state = leader.records.state_with_copies(id, want);
+    if let Some(state) = state {
+        leader.write_state(id, state).await;
+    }
+}
+
+fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
+    let Some(want) = want else { return };
+    let Some(resolver) = leader.world.resolver(&want.resolver) else {
+        leader.wake(id, Some(now + jiff::SignedDuration::from_hours(1)));
+        return;
+    };
+    let kinds: BTreeSet<&str> = want.routes.iter().map(|key| key.kind.as_str()).collect();
+    let known = leader.records.state(id).map(|state| state.kinds.clone()).unwrap_or_default();
+    let job = Job {
+        id: id.clone(),
+        owner: want.owner.clone(),
+        names: want.names.clone(),
+        kinds: if kinds.is_empty() {
+            known
+        } else {
+            kinds.into_iter().map(str::to_owned).collect()
+        },
+        resolver: resolver.clone(),
+        basis: leader.records.fingerprint(id),
+    };
+    leader.busy.insert(id.clone());
+    let engine = leader.engine.clone();
+    let places = leader.places.entry(want.resolver.clone());
+    let places = Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))));
+    let clock = leader.settings.clock;
+    let task = leader.workers.spawn(async move {
+        let _place = places.acquire_owned().await;
+        issue::drive(&engine, &job, clock).await
+    });
+    leader.jobs.insert(task.id(), id.clone());
+}
+
+/// The same for the same certificate, so that a restart does not move its renewal.
+fn dice(held: &Held) -> f64 {
+    let Held::Certificate(facts) = held else { return 0.0 };
+    let digits = facts.fingerprint.get(..4).unwrap_or("0");
+    f64::from(u16::from_str_radix(digits, 16).unwrap_or_default()) / 65536.0
+}

@@ -1,0 +1,249 @@
+//! Everything that a leader knows, and how each thing that happens changes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::cert::Id;
+use crate::cluster::Trouble;
+use crate::controller::Settings;
+use crate::controller::copies::{Command, Place, Report};
+use crate::controller::publish::News;
+use crate::controller::records::Records;
+use crate::issue::{Engine, Outcome};
+use crate::order::State;
+use crate::route::Refusal;
+use crate::source;
+use crate::store::{Change, Entry, Versioned};
+use crate::world::{Changed, World};
+
+/// Gone with its lease: the next leader reads everything anew.
+pub(super) struct Leader {
+    pub(super) settings: Arc<Settings>,
+    pub(super) engine: Engine,
+    pub(super) world: World,
+    pub(super) records: Records,
+    pub(super) news: mpsc::UnboundedSender<News>,
+    pub(super) copies: mpsc::UnboundedSender<Command>,
+    /// What became of each copy.
+    pub(super) filled: BTreeMap<Place, Result<String, Refusal>>,
+    pub(super) sources: BTreeMap<source::Place, Listing>,
+    pub(super) certificates_synced: bool,
+    /// Looked at again in the next turn.
+    pub(super) dirty: Changed,
+    pub(super) wakes: BTreeSet<(Timestamp, Id)>,
+    pub(super) wake_of: BTreeMap<Id, Timestamp>,
+    pub(super) busy: BTreeSet<Id>,
+    /// Orders of an earlier leader that are being gone on with.
+    pub(super) inherited: BTreeSet<Id>,
+    pub(super) complete: bool,
+    pub(super) workers: JoinSet<Outcome>,
+    pub(super) jobs: BTreeMap<tokio::task::Id, Id>,
+    /// By resolver, so that a CA that does not answer holds up nobody else's orders.
+    pub(super) places: BTreeMap<String, Arc<Semaphore>>,
+}
+
+/// What is known of the routes of one place.
+pub(super) enum Listing {
+    /// Not heard of yet.
+    Awaited,
+    Complete,
+    Troubled(Trouble),
+}
+
+impl Leader {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        engine: Engine,
+        records: Records,
+        (news, copies): (mpsc::UnboundedSender<News>, mpsc::UnboundedSender<Command>),
+    ) -> Self {
+        let sources = source::places(&settings.crd).into_iter();
+        let inherited = records.pending();
+        Self {
+            world: World::new(&settings.config),
+            engine,
+            records,
+            news,
+            copies,
+            filled: BTreeMap::new(),
+            sources: sources.map(|place| (place, Listing::Awaited)).collect(),
+            certificates_synced: false,
+            dirty: Changed::default(),
+            wakes: BTreeSet::new(),
+            wake_of: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            inherited,
+            complete: false,
+            workers: JoinSet::new(),
+            jobs: BTreeMap::new(),
+            places: BTreeMap::new(),
+            settings,
+        }
+    }
+
+    pub(super) fn take_source(&mut self, event: source::Event) {
+        match event {
+            source::Event::Put(route) => {
+                let key = route.key.clone();
+                let changed = self.world.apply(&key, Some(*route));
+                self.dirty.merge(changed);
+            }
+            source::Event::Gone(key) => {
+                let changed = self.world.apply(&key, None);
+                self.dirty.merge(changed);
+            }
+            source::Event::Synced(place) => {
+                tracing::debug!("{} listed", place.kind.as_str());
+                self.sources.insert(place, Listing::Complete);
+                self.look_at_all();
+            }
+            source::Event::Trouble(place, trouble) => {
+                tell_trouble(&place, &trouble);
+                self.sources.insert(place, Listing::Troubled(trouble));
+                self.look_at_all();
+            }
+        }
+    }
+
+    pub(super) fn take_change(&mut self, change: Change) {
+        match change {
+            Change::Put(entry) => self.take_entry(*entry),
+            Change::Gone(id) => {
+                self.records.gone(&id);
+                self.dirty.ids.insert(id);
+            }
+            Change::Synced => {
+                self.certificates_synced = true;
+                self.look_at_all();
+            }
+            Change::Trouble(trouble) => {
+                let namespace = self.engine.store.certificates_namespace();
+                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble}");
+            }
+        }
+    }
+
+    fn take_entry(&mut self, entry: Entry) {
+        let id = entry.id.clone();
+        self.records.put(entry);
+        self.dirty.ids.insert(id);
+    }
+
+    pub(super) fn take_report(&mut self, report: Report) {
+        if let Ok(uid) = &report.result {
+            self.records.note_copy(&report.id, &report.place, uid);
+        }
+        self.filled.insert(report.place, report.result);
+        self.dirty.ids.insert(report.id);
+    }
+
+    /// A worker that panicked is as one that was interrupted.
+    pub(super) fn take_worker(&mut self, done: Result<(tokio::task::Id, Outcome), JoinError>) {
+        let (task, outcome) = match done {
+            Ok((task, outcome)) => (task, outcome),
+            Err(error) => (error.id(), Outcome::Interrupted(format!("its worker failed: {error}"))),
+        };
+        if let Some(id) = self.jobs.remove(&task) {
+            self.take_outcome(&id, outcome);
+        }
+    }
+
+    fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
+        self.busy.remove(id);
+        match outcome {
+            Outcome::Issued { state, facts } => {
+                self.records.unpause(id);
+                self.records.put_state(id, state);
+                self.records.issued(id, facts);
+            }
+            Outcome::Failed(state) => {
+                self.records.unpause(id);
+                if let Some(failure) = state.value.failures.last() {
+                    tracing::warn!(names = %state.value.names, "not issued: {}", failure.message);
+                }
+                self.records.put_state(id, state);
+            }
+            Outcome::Interrupted(why) => {
+                tracing::warn!("certificate rc-{id}: {why}; looked at again");
+                self.records.pause(id, (self.settings.clock)());
+            }
+        }
+        self.inherited.remove(id);
+        self.dirty.ids.insert(id.clone());
+    }
+
+    fn look_at_all(&mut self) {
+        self.dirty.ids.extend(self.records.ids());
+        self.dirty.ids.extend(self.world.wants().map(|(id, _)| id.clone()));
+    }
+
+    /// A source in trouble costs only itself.
+    pub(super) fn is_ready(&self) -> bool {
+        let heard_of = |listing: &Listing| !matches!(listing, Listing::Awaited);
+        self.complete || (self.certificates_synced && self.sources.values().all(heard_of))
+    }
+
+    /// Whether a route that wanted the certificate, if there were one, would be known.
+    pub(super) fn is_clear(&self, state: &State) -> bool {
+        let listed = self.sources.iter().all(|(place, listing)| match listing {
+            Listing::Complete => true,
+            Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
+            Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
+                !state.kinds.iter().any(|kind| kind == place.kind.as_str())
+            }
+        });
+        listed && !self.world.is_unclear(&state.owner)
+    }
+
+    pub(super) async fn write_state(&mut self, id: &Id, state: State) {
+        let version = self.records.state_version(id);
+        match self.engine.store.put_state(id, &state, version.as_deref()).await {
+            Ok(version) => self.records.put_state(id, Versioned { value: state, version }),
+            Err(error) => {
+                tracing::warn!("certificate rc-{id}: {error}");
+                self.reread(id).await;
+            }
+        }
+        self.dirty.ids.insert(id.clone());
+    }
+
+    /// Somebody else wrote it, or the API server is away.
+    async fn reread(&mut self, id: &Id) {
+        self.records.pause(id, (self.settings.clock)());
+        match self.engine.store.state(id).await {
+            Ok(state) => self.records.replace_state(id, state),
+            Err(error) => tracing::debug!("certificate rc-{id}: {error}"),
+        }
+    }
+
+    pub(super) fn wake(&mut self, id: &Id, at: Option<Timestamp>) {
+        if let Some(earlier) = self.wake_of.remove(id) {
+            self.wakes.remove(&(earlier, id.clone()));
+        }
+        if let Some(at) = at {
+            self.wake_of.insert(id.clone(), at);
+            self.wakes.insert((at, id.clone()));
+        }
+    }
+}
+
+fn tell_trouble(place: &source::Place, trouble: &Trouble) {
+    let kind = place.kind.as_str();
+    match trouble {
+        Trouble::Missing => tracing::warn!(
+            "{kind}: the API server does not have this kind; its routes, if there ever were any, \
+             keep their certificates. It is looked for again"
+        ),
+        Trouble::Forbidden(cause) => tracing::warn!(
+            "{kind}: not allowed to list or watch: {cause}. Grant get, list and watch, or do \
+             without this kind"
+        ),
+        Trouble::Unreachable(cause) => {
+            tracing::warn!("{kind}: {cause}; tried again, what is known stays");
+        }
+    }
+}
