@@ -66,11 +66,17 @@ one-crypto:
 	  if grep -q "^$$crate v" <<<"$$tree"; then cargo tree -e normal -i $$crate >&2; exit 1; fi; \
 	done
 
+# Rust and Go are the user's; the rest comes from the distribution where that can be done.
 .PHONY: check-programs
 check-programs:
 	$(call need,cargo,install Rust $(rust_wanted) or newer (https://rustup.rs))
-	$(call need,cc,install a C compiler (gcc or clang))
 	$(call need,go,install Go $(go_wanted) or newer (https://go.dev/dl))
+	@missing=$$(for program in cc curl openssl setpriv; do command -v $$program >/dev/null || echo $$program; done); \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing what is missing: $$missing" >&2; \
+	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends gcc libc6-dev curl openssl ca-certificates util-linux >&2; \
+	fi
+	$(call need,cc,install a C compiler (gcc or clang))
 	$(call need,curl,install curl)
 	$(call need,openssl,install openssl)
 	$(call need,setpriv,install util-linux)

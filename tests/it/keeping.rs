@@ -96,6 +96,25 @@ async fn an_unreachable_ca_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_renewed_in_time_and_served_without_a_restart() {
+    let stand = stand("renewal").await;
+    stand.ca.live_for(20);
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let first = stand.certificate("a.example.com").await;
+    let another = async || {
+        let served = stand.served("a.example.com")?;
+        let other = served.names() == ["a.example.com"] && served.serial() != first.chain.serial();
+        if other { Ok(served) } else { Err(format!("serial {}", served.serial())) }
+    };
+    let second = stand.eventually("another certificate to be served", another).await;
+    let root = stand.ca.root();
+    second.verify(&root, "a.example.com").expect("the new one is valid");
+    first.chain.verify(&root, "a.example.com").expect("the old one still is: it was in time");
+    assert_eq!(stand.ca.orders(), stand.ca.issued(), "no order in vain");
+}
+
+#[tokio::test]
 async fn a_certificate_goes_some_time_after_its_last_route() {
     let mut stand = stand("removal").await;
     "3s".clone_into(&mut stand.settings.remove_after);

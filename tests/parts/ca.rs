@@ -62,6 +62,16 @@ impl Ca {
         *self.running.lock().unwrap() = Some(process);
     }
 
+    /// Starts it anew, from now on with certificates that live so many seconds.
+    pub fn live_for(&self, seconds: u32) {
+        self.stop();
+        let text = std::fs::read_to_string(self.pebble.folder.join("pebble.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config["pebble"]["profiles"]["default"]["validityPeriod"] = seconds.into();
+        process::write(&self.pebble.folder, "pebble.json", &config.to_string());
+        self.resume();
+    }
+
     /// The directory's URL, for `caServer`.
     pub fn directory(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.port)
