@@ -15,8 +15,8 @@
 //!   and [`name`] inside; a refusal is a value too
 //! - → [`world::World::apply`] → [`world::Changed`]: the certificates that changed; identity is
 //!   [`cert::Id::of`]
-//! - → [`plan::decide`] → [`plan::Decision`]: for one certificate the step, the reason, when to look
-//!   again, what to show
+//! - → [`plan::decide`] → [`plan::Decision`]: for one certificate the step, the reason, when to
+//!   look again, what to show
 //! - → [`issue::drive`] carries out one order: [`order::next`] says what to store and the one thing
 //!   to do, [`acme::Account`] does it at the CA, and again
 //! - → [`store::Store::keep`]: key and chain in one conditional write
@@ -56,15 +56,15 @@
 //! For one certificate ([`issue::drive`]):
 //!
 //! 1. the state is read afresh; a key is made; newOrder; **S1** state with order URL and key
-//! 2. **C1** the answers in the challenge table; our own watch shows them; the CA is told and polled
+//! 2. **C1** the answers in the challenge table; our watch shows them; the CA is told and polled
 //! 3. **C2** the answers taken away
 //! 4. finalize with the stored key; download
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status
 //!
 //! An account's key is stored before it is registered, its URL after. Killed anywhere, the next
-//! driver reads the state and asks the CA for the stored order. Before S1 nothing but one unfinished
-//! order is lost; after K1 only S4 is missing.
+//! driver reads the state and asks the CA for the stored order. Before S1 nothing but one
+//! unfinished order is lost; after K1 only S4 is missing.
 //!
 //! # Invariants
 //!
