@@ -113,7 +113,11 @@ fn print_crds() -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     for (_, crd) in api::crds() {
         let yaml = serde_yaml::to_string(&crd).map_err(|error| failed(error.to_string()))?;
-        write!(out, "---\n{yaml}").map_err(|error| failed(error.to_string()))?;
+        match write!(out, "---\n{yaml}") {
+            // Whoever reads has read enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(|error| failed(error.to_string()))?,
+        }
     }
     Ok(())
 }
@@ -131,6 +135,12 @@ fn start(
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(async {
+        if config.kubernetes_crd.is_none() {
+            tracing::warn!(
+                "providers.kubernetesCRD is not switched on; it is the only source of routes that \
+                 this version has, and is used all the same"
+            );
+        }
         let crd = config.kubernetes_crd.clone().unwrap_or_default();
         let cluster = cluster::connect(common.kubeconfig.as_deref(), &crd)
             .await

@@ -79,6 +79,10 @@ async fn from_file(file: &Path) -> Result<Config, Error> {
         file: file.display().to_string(),
         cause: http::chain(&error),
     };
+    std::fs::File::open(file).map_err(|error| Error::Kubeconfig {
+        file: file.display().to_string(),
+        cause: error.to_string(),
+    })?;
     let kubeconfig = Kubeconfig::read_from(file).map_err(failed)?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
 }

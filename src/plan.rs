@@ -160,7 +160,8 @@ fn reason_to_issue(question: &Question<'_>, names: &Names) -> Option<(Why, Strin
         return Some((Why::Expired, format!("expired at {}", facts.not_after)));
     }
     let renewal = renewal(facts, question.certificates_duration, question.dice);
-    (renewal <= question.now).then(|| (Why::RenewalDue, format!("renewal due since {renewal}")))
+    (renewal <= question.now)
+        .then(|| (Why::RenewalDue, format!("renewal due since {}", round(renewal))))
 }
 
 /// Why nothing may be asked of the CA before a certain time.
@@ -176,8 +177,9 @@ fn blocked(question: &Question<'_>) -> Option<(Why, Timestamp, String)> {
     }
     let until = loop_ends(&state.issued, question.now)?;
     let message = format!(
-        "issued {LOOP_ISSUED} times within its lifetime: something deletes or changes its Secret; \
-         find out what, the next order is placed after {until}"
+        "issued {LOOP_ISSUED} times in a short time: something deletes or changes its Secret; find \
+         out what. The next order is placed after {}",
+        round(until)
     );
     Some((Why::LoopSuspected, until, message))
 }
@@ -263,7 +265,8 @@ fn unused(question: &Question<'_>) -> Decision {
     if remove <= question.now {
         return nothing(Step::Remove, None);
     }
-    let message = format!("no route wants it since {since}; deleted after {}", round(remove));
+    let message =
+        format!("no route wants it since {}; deleted after {}", round(since), round(remove));
     still(question, Why::Unused, message, Some(remove))
 }
 

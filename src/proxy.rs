@@ -50,7 +50,8 @@ pub use upstream::{BadUpstream, Upstream};
 
 /// What a client sees that asks for no name, or for one that no certificate covers.
 const DEFAULT_NAME: &str = "default.routecert.invalid";
-const DEFAULT_DAYS: i64 = 365;
+/// No client trusts it anyway: what counts is that it outlives the process.
+const DEFAULT_DAYS: i64 = 3650;
 
 /// What the proxy follows while it runs.
 pub struct Inputs {

@@ -271,12 +271,13 @@ fn names_of_rule(text: &str, protocol: Protocol) -> Result<Names, Refusal> {
     let rule = Rule::parse(text, protocol).map_err(|error| {
         Refusal::new(Reason::InvalidRule, format!("the rule does not parse: {error}"))
     })?;
-    let hosts = rule.hosts();
+    // `*` stands for every host, and names none.
+    let hosts: Vec<String> = rule.hosts().into_iter().filter(|host| host != "*").collect();
     let nothing = match protocol {
         Protocol::Http => "the rule names no host; add Host(`…`) or tls.domains",
         Protocol::Tcp => "the rule names no host; add HostSNI(`…`) or tls.domains",
     };
-    names(hosts.iter().map(AsRef::as_ref), nothing)
+    names(hosts.iter().map(String::as_str), nothing)
 }
 
 fn names<'a>(texts: impl Iterator<Item = &'a str>, nothing: &str) -> Result<Names, Refusal> {

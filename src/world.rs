@@ -72,8 +72,8 @@ pub struct World {
     wants: BTreeMap<Id, Want>,
     /// Namespace and name of a Secret that routes want filled.
     copies: BTreeMap<(String, String), Claims>,
-    /// Routes whose spec does not decode.
-    unreadable: BTreeSet<Key>,
+    /// Routes of which it is not known what they would want if they were right.
+    unclear: BTreeSet<Key>,
 }
 
 impl World {
@@ -85,7 +85,7 @@ impl World {
             routes: BTreeMap::new(),
             wants: BTreeMap::new(),
             copies: BTreeMap::new(),
-            unreadable: BTreeSet::new(),
+            unclear: BTreeSet::new(),
         }
     }
 
@@ -135,9 +135,10 @@ impl World {
         self.routes.get(key)?.1.first()
     }
 
-    /// Whether some route of `namespace` cannot be read, so that what it wants is not known.
+    /// Whether some route of `namespace` is in error, so that a certificate that nobody seems to
+    /// want may be wanted again once the error is mended.
     pub fn is_unclear(&self, namespace: &str) -> bool {
-        self.unreadable.iter().any(|key| key.namespace == namespace)
+        self.unclear.iter().any(|key| key.namespace == namespace)
     }
 
     /// A route appeared, changed (`Some`) or went (`None`).
@@ -156,7 +157,7 @@ impl World {
     }
 
     fn forget(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
-        self.unreadable.remove(&route.key);
+        self.unclear.remove(&route.key);
         for (id, _) in &derived.certificates {
             changed.ids.insert(id.clone());
             if let Some(want) = self.wants.get_mut(id) {
@@ -189,8 +190,8 @@ impl World {
             });
             want.routes.insert(route.key.clone());
         }
-        if is_unreadable(derived) {
-            self.unreadable.insert(route.key.clone());
+        if is_unclear(derived) {
+            self.unclear.insert(route.key.clone());
         }
         if let Some(secret) = &derived.copy {
             let place = (route.key.namespace.clone(), secret.clone());
@@ -321,8 +322,18 @@ fn claim(route: &Route) -> (Timestamp, Key) {
     (route.created.unwrap_or(Timestamp::MAX), route.key.clone())
 }
 
-fn is_unreadable(derived: &Derived) -> bool {
-    derived.refusals.iter().any(|refusal| refusal.reason == Reason::InvalidObject)
+/// Errors that hide what the route wants. A refusal of names that are known hides nothing.
+fn is_unclear(derived: &Derived) -> bool {
+    derived.refusals.iter().any(|refusal| {
+        matches!(
+            refusal.reason,
+            Reason::InvalidObject
+                | Reason::InvalidRule
+                | Reason::ResolverUnusable
+                | Reason::UnknownEntryPoint
+                | Reason::UnknownResolver
+        )
+    })
 }
 
 #[cfg(test)]

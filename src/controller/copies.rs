@@ -299,6 +299,12 @@ pub(super) async fn delete(client: &Client, copies: &[CopyRef]) -> Result<(), st
             Ok(_) => tracing::info!("Secret {}/{} deleted", copy.namespace, copy.name),
             // Gone, or another object by now.
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(kube::Error::Api(status)) if status.is_forbidden() => tracing::warn!(
+                "Secret {}/{} is left behind: {}",
+                copy.namespace,
+                copy.name,
+                status.message
+            ),
             Err(error) => {
                 let object = format!("Secret {}/{}", copy.namespace, copy.name);
                 return Err(store::Error::of(object, &error));

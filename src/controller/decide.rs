@@ -85,7 +85,7 @@ fn wanted(leader: &Leader, id: &Id) -> Option<Want> {
         return Some(want.clone());
     }
     let state = leader.records.state(id)?;
-    if state.unused_since.is_some() || leader.is_clear(state) {
+    if state.unused_since.is_some() || leader.is_listed(state) {
         return None;
     }
     Some(Want {

@@ -8,6 +8,9 @@ use crate::controller::leader::Leader;
 use crate::order::{CopyRef, State};
 use crate::plan::{Held, Step};
 
+/// A removal that is withheld is looked at again: what withholds it is not about this certificate.
+const LOOK_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
+
 pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp) {
     match step {
         Step::NoteUnused => note_unused(leader, id, now).await,
@@ -33,7 +36,11 @@ async fn note_used(leader: &mut Leader, id: &Id) {
 /// Copies first, then the certificate, then the record: killed in between, it begins again.
 async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
     let Some(state) = known(leader, id) else { return };
-    if !leader.is_clear(&state) || !leader.engine.fence.holds() {
+    if !leader.may_be_removed(&state) {
+        leader.wake(id, Some(now + LOOK_AGAIN));
+        return;
+    }
+    if !leader.engine.fence.holds() {
         return;
     }
     let removed = async {

@@ -187,16 +187,21 @@ impl Leader {
         self.complete || (self.certificates_synced && self.sources.values().all(heard_of))
     }
 
+    /// Whether nobody can want the certificate any more: its sources are read, and no route beside
+    /// it is in error.
+    pub(super) fn may_be_removed(&self, state: &State) -> bool {
+        self.is_listed(state) && !self.world.is_unclear(&state.owner)
+    }
+
     /// Whether a route that wanted the certificate, if there were one, would be known.
-    pub(super) fn is_clear(&self, state: &State) -> bool {
-        let listed = self.sources.iter().all(|(place, listing)| match listing {
+    pub(super) fn is_listed(&self, state: &State) -> bool {
+        self.sources.iter().all(|(place, listing)| match listing {
             Listing::Complete => true,
             Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
             Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
                 !state.kinds.iter().any(|kind| kind == place.kind.as_str())
             }
-        });
-        listed && !self.world.is_unclear(&state.owner)
+        })
     }
 
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {

@@ -44,7 +44,7 @@ fn a_rule_without_a_usable_host_is_refused() {
     rule_leads_to("PathPrefix(`/`)", &["NoNames"]);
     rule_leads_to("!Host(`a.x`)", &["NoNames"]);
     rule_leads_to("Host(`a.x`", &["InvalidRule"]);
-    rule_leads_to("Host(`*`)", &["InvalidName"]);
+    rule_leads_to("Host(`*`)", &["NoNames"]);
     rule_leads_to("Host(`a_b.x`)", &["InvalidName"]);
     rule_leads_to("Host(`192.0.2.1`)", &["InvalidName"]);
 }
@@ -71,10 +71,7 @@ fn a_tcp_route_names_its_hosts_by_sni_and_passes_on_or_not() {
     assert_eq!(asks_of(Kind::OwnTcp, json!({"routes": rule, "tls": {}})), ["db.x"]);
     let passed = json!({"routes": rule, "tls": {"passthrough": true, "certResolver": "le"}});
     assert_eq!(asks_of(Kind::TraefikTcp, passed), ["Passthrough"]);
-    assert_eq!(
-        asks_of(Kind::OwnTcp, json!({"routes": [{"match": "HostSNI(`*`)"}]})),
-        ["InvalidName"]
-    );
+    assert_eq!(asks_of(Kind::OwnTcp, json!({"routes": [{"match": "HostSNI(`*`)"}]})), ["NoNames"]);
 }
 
 #[test]

@@ -175,12 +175,18 @@ fn only_routes_of_our_class_count() {
 }
 
 #[test]
-fn a_route_that_cannot_be_read_makes_its_namespace_unclear() {
+fn a_route_in_error_makes_its_namespace_unclear_until_it_is_mended() {
     let mut world = world();
     let mut unreadable = route("r", &[]);
     unreadable.asks = vec![Err(Refusal::new(Reason::InvalidObject, "no"))];
-    put(&mut world, &unreadable);
-    assert!(world.is_unclear("shop") && !world.is_unclear("other"));
-    put(&mut world, &route("r", &["a.x"]));
-    assert!(!world.is_unclear("shop"));
+    let mut unknown = route("r", &["a.x"]);
+    unknown.tls = Some(Tls { resolver: Some("el".to_owned()), secret_name: None });
+    for in_error in [unreadable, unknown] {
+        put(&mut world, &in_error);
+        assert!(world.is_unclear("shop") && !world.is_unclear("other"));
+        put(&mut world, &route("r", &["a.x"]));
+        assert!(!world.is_unclear("shop"));
+    }
+    put(&mut world, &route("r", &["*.a.x"]));
+    assert!(!world.is_unclear("shop"), "what it wants is known, and cannot be had");
 }
