@@ -27,7 +27,7 @@ const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the CA cannot be reached: {0}")]
+    #[error("no usable answer from the CA: {0}")]
     Unreachable(String),
     #[error("the CA refused: {0}")]
     Refused(String),
