@@ -175,7 +175,8 @@ fn read(common: &Common) -> Result<Config, Failure> {
 
 fn start_log(config: &Config) {
     // rustls warns of clients that misbehave: a line a connection, for whoever likes to flood.
-    let filter = format!("warn,rustls=error,routecert={}", config.log.level);
+    // kube_runtime repeats every failed list; our own watch names a trouble once.
+    let filter = format!("warn,rustls=error,kube_runtime=error,routecert={}", config.log.level);
     let filter = EnvFilter::new(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
