@@ -15,7 +15,7 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::issue::{Engine, Outcome};
 use crate::order::State;
-use crate::route::Refusal;
+use crate::route::{Key, Refusal, Route};
 use crate::source;
 use crate::store::{Change, Entry, Versioned};
 use crate::world::{Changed, World};
@@ -87,15 +87,8 @@ impl Leader {
 
     pub(super) fn take_source(&mut self, event: source::Event) {
         match event {
-            source::Event::Put(route) => {
-                let key = route.key.clone();
-                let changed = self.world.apply(&key, Some(*route));
-                self.dirty.merge(changed);
-            }
-            source::Event::Gone(key) => {
-                let changed = self.world.apply(&key, None);
-                self.dirty.merge(changed);
-            }
+            source::Event::Put(route) => self.apply(&route.key.clone(), Some(*route)),
+            source::Event::Gone(key) => self.apply(&key, None),
             source::Event::Synced(place) => {
                 tracing::debug!("{} listed", place.kind.as_str());
                 self.sources.insert(place, Listing::Complete);
@@ -106,6 +99,16 @@ impl Leader {
                 self.sources.insert(place, Listing::Troubled(trouble));
                 self.look_at_all();
             }
+        }
+    }
+
+    fn apply(&mut self, key: &Key, route: Option<Route>) {
+        let was_unclear = self.world.is_unclear(&key.namespace);
+        let changed = self.world.apply(key, route);
+        self.dirty.merge(changed);
+        if was_unclear && !self.world.is_unclear(&key.namespace) {
+            // What was kept while a route was in error may go now.
+            self.dirty.ids.extend(self.records.ids_of(&key.namespace));
         }
     }
 

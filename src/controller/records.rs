@@ -65,6 +65,15 @@ impl Records {
         self.by_id.keys().cloned()
     }
 
+    /// Those whose routes are in `namespace`.
+    pub(super) fn ids_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Id> + 'a {
+        let owned = move |record: &Record| {
+            let stored = record.stored.as_ref().is_some_and(|stored| stored.owner == namespace);
+            stored || record.state.as_ref().is_some_and(|state| state.value.owner == namespace)
+        };
+        self.by_id.iter().filter(move |(_, record)| owned(record)).map(|(id, _)| id.clone())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.values().filter(|record| record.held.is_some()).count()
     }
