@@ -73,7 +73,7 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
         leader.inherited.remove(id);
     }
     match decision.step {
-        Step::Nothing => store_copies(leader, id).await,
+        Step::Nothing => store_wishes(leader, id).await,
         Step::Issue => begin(leader, id, want.as_ref(), now),
         step => gc::act(leader, id, step, now).await,
     }
@@ -152,13 +152,22 @@ fn fill_copies(leader: &mut Leader, id: &Id, want: Option<&Want>) {
     }
 }
 
-/// UIDs of copies that were made since the state was written.
-async fn store_copies(leader: &mut Leader, id: &Id) {
+/// Copies that were made, and kinds of routes that came, since the state was written.
+async fn store_wishes(leader: &mut Leader, id: &Id) {
     let Some(want) = leader.world.want(id) else { return };
-    let state = leader.records.state_with_copies(id, want);
+    let state = leader.records.state_with_wishes(id, want, kinds(leader, id, want));
     if let Some(state) = state {
         leader.write_state(id, state).await;
     }
+}
+
+/// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
+fn kinds(leader: &Leader, id: &Id, want: &Want) -> Vec<String> {
+    let known = leader.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
+    let hidden = known.iter().map(String::as_str).filter(|kind| !leader.reads(kind));
+    let wanting = want.routes.iter().map(|key| key.kind.as_str());
+    let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
+    kinds.into_iter().map(str::to_owned).collect()
 }
 
 fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
@@ -167,17 +176,11 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
         leader.wake(id, Some(now + jiff::SignedDuration::from_hours(1)));
         return;
     };
-    let kinds: BTreeSet<&str> = want.routes.iter().map(|key| key.kind.as_str()).collect();
-    let known = leader.records.state(id).map(|state| state.kinds.clone()).unwrap_or_default();
     let job = Job {
         id: id.clone(),
         owner: want.owner.clone(),
         names: want.names.clone(),
-        kinds: if kinds.is_empty() {
-            known
-        } else {
-            kinds.into_iter().map(str::to_owned).collect()
-        },
+        kinds: kinds(leader, id, want),
         resolver: resolver.clone(),
         basis: leader.records.fingerprint(id),
     };

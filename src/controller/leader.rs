@@ -207,6 +207,12 @@ impl Leader {
         })
     }
 
+    /// Whether all routes of this kind are known.
+    pub(super) fn reads(&self, kind: &str) -> bool {
+        let mut places = self.sources.iter().filter(|(place, _)| place.kind.as_str() == kind);
+        places.all(|(_, listing)| matches!(listing, Listing::Complete))
+    }
+
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {
         let version = self.records.state_version(id);
         match self.engine.store.put_state(id, &state, version.as_deref()).await {

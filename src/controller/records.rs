@@ -218,13 +218,18 @@ impl Records {
         left
     }
 
-    /// The state with every known copy in it, if that differs from what is stored.
-    pub(super) fn state_with_copies(&self, id: &Id, want: &Want) -> Option<State> {
+    /// The state with every known copy and these kinds in it, if that differs from what is stored.
+    pub(super) fn state_with_wishes(
+        &self,
+        id: &Id,
+        want: &Want,
+        kinds: Vec<String>,
+    ) -> Option<State> {
         let record = self.by_id.get(id)?;
         let state = self.state(id).cloned();
         let mut state =
             state.unwrap_or_else(|| State::new(&want.owner, &want.resolver, &want.names));
-        let before = state.copies.len();
+        let before = (state.copies.clone(), std::mem::replace(&mut state.kinds, kinds));
         for ((namespace, name), uid) in &record.copies {
             if !state.copies.iter().any(|copy| copy.uid == *uid) {
                 state.copies.retain(|copy| copy.namespace != *namespace || copy.name != *name);
@@ -233,8 +238,9 @@ impl Records {
                 state.copies.push(copy);
             }
         }
-        let changed = state.copies.len() != before
-            || self.state(id).is_some_and(|stored| stored.copies != state.copies);
+        // Kinds alone are no reason for a record: one that is there may be unreadable.
+        let known = record.state.is_some();
+        let changed = before.0 != state.copies || (known && before.1 != state.kinds);
         changed.then_some(state)
     }
 }
