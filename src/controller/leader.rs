@@ -28,8 +28,8 @@ pub(super) struct Leader {
     pub(super) records: Records,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) copies: mpsc::UnboundedSender<Command>,
-    /// What became of each copy.
-    pub(super) filled: BTreeMap<Place, Result<String, Refusal>>,
+    /// What became of each copy, and which certificate it was to hold.
+    pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) sources: BTreeMap<source::Place, Listing>,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
@@ -140,8 +140,8 @@ impl Leader {
         if let Ok(uid) = &report.result {
             self.records.note_copy(&report.id, &report.place, uid);
         }
-        self.filled.insert(report.place, report.result);
-        self.dirty.ids.insert(report.id);
+        self.dirty.ids.insert(report.id.clone());
+        self.filled.insert(report.place, (report.id, report.result));
     }
 
     /// A worker that panicked is as one that was interrupted.

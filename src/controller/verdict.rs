@@ -50,10 +50,11 @@ pub(super) fn certificate(
     })
 }
 
-/// `None`: the route is gone, or not ours.
+/// `None`: the route is gone, or not ours, or what becomes of its copy is not known yet; what was
+/// shown stays then.
 pub(super) fn route(leader: &Leader, key: &Key) -> Option<RouteNews> {
     let (route, derived) = leader.world.route(key)?;
-    Some(RouteNews {
+    (!awaits_copy(leader, route, derived)).then(|| RouteNews {
         uid: route.uid.clone(),
         generation: route.generation,
         verdict: verdict(leader, route, derived),
@@ -85,21 +86,37 @@ fn verdict(leader: &Leader, route: &Route, derived: &Derived) -> Option<Verdict>
     })
 }
 
+fn awaits_copy(leader: &Leader, route: &Route, derived: &Derived) -> bool {
+    let (Some(secret), Some(id)) = (&derived.copy, derived.first()) else { return false };
+    let wins = leader.world.winner(&route.key.namespace, secret) == Some(id);
+    let is_held = leader.records.fingerprint(id).is_some();
+    wins && is_held && filled(leader, route, secret, id).is_none()
+}
+
+fn filled<'a>(
+    leader: &'a Leader,
+    route: &Route,
+    secret: &str,
+    id: &Id,
+) -> Option<&'a Result<String, Refusal>> {
+    let place = (route.key.namespace.clone(), secret.to_owned());
+    leader.filled.get(&place).filter(|(held, _)| held == id).map(|(_, result)| result)
+}
+
 fn copy_refusal(leader: &Leader, route: &Route, derived: &Derived) -> Option<Refusal> {
     let secret = derived.copy.as_ref()?;
-    let place = (route.key.namespace.clone(), secret.clone());
-    let winner = leader.world.winner(&place.0, secret)?;
+    let namespace = &route.key.namespace;
+    let winner = leader.world.winner(namespace, secret)?;
     if Some(winner) != derived.first() {
         return Some(Refusal::new(
             crate::route::Reason::Conflict,
             format!(
-                "Secret {}/{secret} holds the certificate of an older route that names it too; \
-                 name another one in tls.secretName",
-                place.0
+                "Secret {namespace}/{secret} holds the certificate of an older route that names \
+                 it too; name another one in tls.secretName"
             ),
         ));
     }
-    leader.filled.get(&place)?.as_ref().err().cloned()
+    filled(leader, route, secret, winner)?.as_ref().err().cloned()
 }
 
 fn waits(leader: &Leader, id: &Id, names: &Names) -> Option<(&'static str, String)> {
