@@ -14,12 +14,21 @@ use std::sync::LazyLock;
 #[path = "../parts/parts.rs"]
 pub mod parts;
 
+mod accounts;
+mod by_hand;
+mod front;
 mod issuing;
 mod keeping;
 mod layers;
+mod look;
 mod real_parts;
+mod refusals;
+mod sources;
+mod succession;
 mod surface;
 mod tidy;
+mod usage;
+mod wishes;
 
 use parts::cluster::Cluster;
 use parts::stand::Stand;

@@ -3,12 +3,20 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use crate::parts::process;
 
@@ -60,6 +68,48 @@ fn read_reply(text: &str) -> Result<Reply, String> {
     Ok(Reply { status, headers, body: body.to_owned() })
 }
 
+/// One connection with HTTP/1.1 over TLS that stays open between requests.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    host: String,
+    _driver: JoinSet<()>,
+}
+
+impl Connection {
+    /// To `host` at `port` of this machine; trusts only `root`.
+    pub async fn open(port: u16, host: &str, root: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        for certificate in Chain::from_pem(root).certificates {
+            roots.add(certificate).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        Self { sender, host: host.to_owned(), _driver: driver }
+    }
+
+    /// The status of the answer; `Err`: the connection is gone.
+    pub async fn get(&mut self, path: &str) -> Result<u16, String> {
+        self.sender.ready().await.map_err(|e| e.to_string())?;
+        let request = http::Request::get(path).header("host", &self.host).body(Empty::new());
+        let response = self.sender.send_request(request.unwrap()).await;
+        let response = response.map_err(|e| e.to_string())?;
+        let status = response.status().as_u16();
+        response.into_body().collect().await.map_err(|e| e.to_string())?;
+        Ok(status)
+    }
+}
+
 /// What a server, or a Secret, shows: the certificate first, then its issuers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
@@ -109,6 +159,15 @@ impl Chain {
             .collect();
         names.sort();
         names
+    }
+
+    /// Kind and size of its key, as `keyType` names them.
+    pub fn key(&self) -> String {
+        match self.leaf().public_key().parsed().unwrap() {
+            PublicKey::EC(point) => format!("EC{}", point.key_size()),
+            PublicKey::RSA(key) => format!("RSA{}", key.key_size()),
+            other => format!("{other:?}"),
+        }
     }
 
     /// Tells one issuance from another.

@@ -22,14 +22,17 @@ pub struct Settings {
     /// Where routes are read; empty: everywhere.
     pub namespaces: Vec<String>,
     pub remove_after: String,
+    /// Name and `keyType` of each resolver; all are of the same account.
+    pub resolvers: Vec<(String, String)>,
 }
 
 impl Settings {
     /// The configuration file of a process whose health is asked at `admin`.
     pub fn yaml(&self, admin: u16) -> String {
-        let Self { web, websecure, ca_server, remove_after, .. } = self;
+        let Self { web, websecure, remove_after, .. } = self;
         let Self { controller_namespace, certificates_namespace, .. } = self;
-        let trust = self.trust.display();
+        let resolvers: String =
+            self.resolvers.iter().map(|(name, key_type)| self.resolver(name, key_type)).collect();
         let provider = match self.namespaces.as_slice() {
             [] => String::new(),
             some => format!("namespaces: [{}]", some.join(", ")),
@@ -41,15 +44,7 @@ impl Settings {
     http: {{redirections: {{entryPoint: {{to: websecure, scheme: https, permanent: true}}}}}}
   websecure: {{address: "127.0.0.1:{websecure}"}}
 certificatesResolvers:
-  le:
-    acme:
-      email: a@example.com
-      caServer: {ca_server}
-      caCertificates: [{trust}]
-      keyType: EC256
-      storage: acme.json
-      httpChallenge: {{entryPoint: web}}
-providers: {{kubernetesCRD: {{{provider}}}}}
+{resolvers}providers: {{kubernetesCRD: {{{provider}}}}}
 log: {{level: DEBUG}}
 routecert:
   certificatesNamespace: {certificates_namespace}
@@ -57,6 +52,21 @@ routecert:
   removeAfter: {remove_after}
   adminAddress: "127.0.0.1:{admin}"
 "#
+        )
+    }
+
+    fn resolver(&self, name: &str, key_type: &str) -> String {
+        let (ca_server, trust) = (&self.ca_server, self.trust.display());
+        format!(
+            "  {name}:
+    acme:
+      email: a@example.com
+      caServer: {ca_server}
+      caCertificates: [{trust}]
+      keyType: {key_type}
+      storage: acme.json
+      httpChallenge: {{entryPoint: web}}
+"
         )
     }
 }

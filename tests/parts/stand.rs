@@ -74,6 +74,7 @@ impl<'c> Stand<'c> {
                 certificates_namespace: format!("{prefix}-certs"),
                 namespaces: vec![routes.clone()],
                 remove_after: "24h".to_owned(),
+                resolvers: vec![("le".to_owned(), "EC256".to_owned())],
             },
             routes,
             folder: process::new_folder(prefix),
@@ -102,15 +103,21 @@ impl<'c> Stand<'c> {
 
     /// Starts `controller`, `proxy` or `run` and waits for nothing.
     pub fn launch(&self, subcommand: &str) -> Routecert {
+        let upstream = self.upstream.url();
+        match subcommand {
+            "controller" => self.launch_with(subcommand, &[]),
+            _ => self.launch_with(subcommand, &["--upstream", &upstream]),
+        }
+    }
+
+    /// The same with `more` on its command line, and nothing else.
+    pub fn launch_with(&self, subcommand: &str, more: &[&str]) -> Routecert {
         let [admin] = process::free_ports();
         let count = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let identity = if subcommand == "proxy" { &self.proxy } else { &self.controller };
         let kubeconfig = identity.display().to_string();
-        let upstream = self.upstream.url();
         let mut args = vec![subcommand, "--kubeconfig", &kubeconfig];
-        if subcommand != "controller" {
-            args.extend(["--upstream", &upstream]);
-        }
+        args.extend(more);
         let name = format!("{subcommand}-{count}");
         let yaml = self.settings.yaml(admin);
         Routecert {
