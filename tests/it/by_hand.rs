@@ -196,3 +196,52 @@ fn without_versions(yaml: &str) -> String {
     };
     yaml.lines().filter(volatile).collect::<Vec<_>>().join("\n")
 }
+
+#[tokio::test]
+async fn a_certificate_damaged_by_hand_is_got_again_and_the_good_one_served_meanwhile() {
+    let stand = stand("damaged").await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let first = stand.certificate("a.example.com").await;
+    let url = "https://a.example.com/";
+    stand.eventually(url, async || stand.get(url)).await;
+    let namespace = stand.settings.certificates_namespace.as_str();
+    let damage = ["-p", r#"{"data": {"tls.crt": "bm90aGluZw=="}}"#];
+    let secret = ["patch", "secret", &first.secret, "-n", namespace];
+    stand.cluster.kubectl(&[&secret[..], &damage].concat(), "");
+    let another = async || {
+        let served = stand.served("a.example.com")?;
+        served.verify(&stand.ca.root(), "a.example.com").expect("a good one at every moment");
+        if served == first.chain { Err("the first one".to_owned()) } else { Ok(served) }
+    };
+    let served = stand.eventually("another certificate to be served", another).await;
+    assert_eq!(stand.certificate("a.example.com").await.chain, served);
+    look::told(&stand, "blog", "Issued").await;
+    assert_eq!(stand.ca.orders(), 2);
+}
+
+#[tokio::test]
+async fn a_state_record_that_cannot_be_read_is_named_and_left_alone() {
+    let stand = stand("corrupt").await;
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let issued = stand.certificate("a.example.com").await;
+    look::told(&stand, "blog", "Issued").await;
+    let requests = stand.ca.requests();
+    controller.process.terminate(std::time::Duration::from_secs(10));
+    let name = issued.secret.replace("rc-", "routecert-state-");
+    let namespace = stand.settings.controller_namespace.as_str();
+    let patch = ["-p", r#"{"data": {"state.json": "ew=="}}"#];
+    let secret = ["patch", "secret", &name, "-n", namespace];
+    stand.cluster.kubectl(&[&secret[..], &patch].concat(), "");
+    let before = look::versions(&stand);
+    let controller = stand.start_controller();
+    look::logs(&stand, &controller, "everything is known").await;
+    look::fence(&stand, "fence").await;
+    assert_eq!(look::lines(&controller, &name), 1, "{}", controller.process.log());
+    assert_eq!(look::versions(&stand), before);
+    assert_eq!(stand.ca.requests(), requests);
+    // the others are as they should be
+    stand.route("next", "Host(`b.example.com`)", LE);
+    stand.certificate("b.example.com").await;
+}

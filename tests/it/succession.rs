@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::look::{self, LE};
+use crate::parts::cluster::Cluster;
 use crate::parts::routecert::Routecert;
 use crate::parts::stand::Stand;
-use crate::stand;
+use crate::parts::tools;
+use crate::{binary, stand};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -178,6 +180,25 @@ async fn killed_between_any_two_steps_every_certificate_is_got_exactly_once() {
     at_rest(&stand, 5).await;
     assert_eq!(stand.ca.issued(), 5);
     assert_eq!(stand.ca.accounts(), 1);
+}
+
+#[tokio::test]
+async fn an_api_server_that_goes_away_in_the_middle_of_orders_costs_no_certificate() {
+    let cluster = Cluster::start();
+    cluster.apply_crds(&tools::clone_root().join("crds"));
+    let stand = Stand::new(&cluster, binary(), "cut-off").await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    for (count, validations) in [(3, 1), (6, 0)] {
+        let (orders, looks) = (stand.ca.orders(), stand.ca.validations());
+        apply_many(&stand, count);
+        counted(&stand, "orders", orders + 1, || stand.ca.orders()).await;
+        counted(&stand, "validations", looks + validations, || stand.ca.validations()).await;
+        cluster.stop_api();
+        cluster.start_api();
+    }
+    all_issued(&stand, 6).await;
+    at_rest(&stand, 6).await;
+    assert_eq!(stand.ca.issued(), 6);
 }
 
 /// Starts controller and proxy anew and waits until they have nothing left to do.
