@@ -84,14 +84,16 @@ impl Lease {
                 tokio::time::sleep(FAREWELL).await;
             };
             tokio::select! {
+                // It ends by itself when it is stopped, or sees before us that the lease is over.
                 () = work => {}
                 () = overdue => {}
-                () = self.renew_until_lost(&deadline) => {
-                    tracing::warn!(lease = NAME, "the lease was lost; waiting for it again");
-                    continue;
-                }
+                () = self.renew_until_lost(&deadline) => {}
             }
-            self.release().await;
+            if stop.is_cancelled() {
+                self.release().await;
+            } else {
+                tracing::warn!(lease = NAME, "the lease was lost; waiting for it again");
+            }
         }
     }
 
