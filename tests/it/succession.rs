@@ -120,7 +120,7 @@ async fn a_leader_that_was_frozen_does_nothing_once_another_leads() {
     first.process.release();
     all_issued(&stand, 10).await;
     at_rest(&stand, 10).await;
-    look::logs(&stand, &first, "the lease was lost").await;
+    look::logs(&stand, &first, "another controller leads").await;
     assert_eq!(stand.ca.issued(), 10);
     // and it is good for the next term
     second.process.terminate(PATIENCE);
