@@ -22,7 +22,7 @@ test: tools ## formatting, lints, docs, unit tests, and the integration tests ag
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@$(MAKE) one-crypto
-	cargo test --locked --no-fail-fast
+	RUST_TEST_THREADS=4 cargo test --locked --no-fail-fast
 
 .PHONY: demo
 demo: tools ## the whole thing on real parts, proven; KEEP=1 leaves it running to play with

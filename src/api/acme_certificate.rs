@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub struct AcmeCertificateSpec {
     /// The names, the main one first.
     pub names: Vec<String>,
-    /// The names in one line, for `kubectl get`.
+    /// The names in one word, for `kubectl get`.
     pub hosts: String,
     pub resolver: String,
     /// The routes that want it, as `kind namespace/name`.

@@ -47,6 +47,8 @@ pub(super) struct Records {
     by_id: BTreeMap<Id, Record>,
     /// What each copy was last asked to hold, so that it is asked once.
     asked: BTreeMap<Place, Asked>,
+    /// Where each certificate was asked to be copied to.
+    copied: BTreeMap<Id, BTreeSet<Place>>,
     inherited: bool,
     /// UIDs of every copy that we made.
     ours: BTreeMap<Place, BTreeSet<String>>,
@@ -203,15 +205,18 @@ impl Records {
     ) -> bool {
         let asked =
             Asked { id: id.clone(), fingerprint: fingerprint.to_owned(), ours: ours.clone() };
+        self.copied.entry(id.clone()).or_default().insert(place.clone());
         self.asked.insert(place.clone(), asked.clone()).as_ref() != Some(&asked)
     }
 
     /// Copies that were asked for and are none of `places` any more.
     pub(super) fn drop_copies(&mut self, id: &Id, places: &[Place]) -> Vec<Place> {
-        let left = |(place, asked): (&Place, &Asked)| {
-            (asked.id == *id && !places.contains(place)).then(|| place.clone())
-        };
-        let left: Vec<Place> = self.asked.iter().filter_map(left).collect();
+        let Some(copied) = self.copied.get_mut(id) else { return Vec::new() };
+        let mut left: Vec<Place> =
+            copied.iter().filter(|place| !places.contains(place)).cloned().collect();
+        copied.retain(|place| places.contains(place));
+        // One that another certificate fills by now is none of ours to leave.
+        left.retain(|place| self.asked.get(place).is_some_and(|asked| asked.id == *id));
         for place in &left {
             self.asked.remove(place);
         }

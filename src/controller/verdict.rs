@@ -35,7 +35,7 @@ pub(super) fn certificate(
         namespace: owner.clone(),
         spec: AcmeCertificateSpec {
             names: texts(names),
-            hosts: names.to_string(),
+            hosts: texts(names).join(","),
             resolver: resolver.clone(),
             routes: routes.collect(),
         },

@@ -131,7 +131,7 @@ async fn kubectl_get_shows_names_states_and_absolute_times() {
     let certificates = table("acmecert");
     let columns = ["NAME", "NAMES", "RESOLVER", "READY", "REASON", "EXPIRES", "RENEWAL", "AGE"];
     assert_eq!(certificates[0], columns);
-    let names = "a.example.com, b.example.com";
+    let names = "a.example.com,b.example.com";
     let row = [&issued.secret, names, "le", "True", "Issued", expires, renewal];
     assert_eq!(certificates[1][..7], row);
     let routes = table("rcir");
