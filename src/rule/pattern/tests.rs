@@ -1,0 +1,1 @@
+//! Go and this reader side by side.
