@@ -1,5 +1,6 @@
 //! The values of one matcher, checked and made ready, and whether they hold for a request.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::rule::Syntax;
@@ -198,15 +199,14 @@ fn pairs(
     values: &[String],
     mut wanted: impl FnMut(&str) -> Result<Wanted, String>,
 ) -> Result<Vec<(String, Wanted)>, String> {
-    let mut pairs: Vec<(String, Wanted)> = Vec::new();
+    let mut pairs = BTreeMap::new();
     for pair in values.chunks(2) {
         let [name, value] = pair else {
             return Err(format!("takes pairs of a name and a value, not {}", values.len()));
         };
-        pairs.retain(|(earlier, _)| earlier != name);
-        pairs.push((name.clone(), wanted(value)?));
+        pairs.insert(name.clone(), wanted(value)?);
     }
-    Ok(pairs)
+    Ok(pairs.into_iter().collect())
 }
 
 /// v2: `a=b`, `c={name:regexp}`; each value is cut at its first `=`, and the pieces count in pairs.

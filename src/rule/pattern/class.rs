@@ -121,20 +121,39 @@ pub(super) fn posix(name: &str) -> Option<Set> {
     }))
 }
 
-/// A general category or a script of Unicode; properties of other kinds are unknown to Go.
+/// A general category of Unicode by any of its names, or a script by its whole name, if Go knows
+/// it; properties of other kinds it does not know.
 pub(super) fn unicode(name: &str) -> Option<Set> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+    if name.len() > 64 || !name.chars().all(plain) {
         return None;
     }
-    if matches!(name.to_ascii_lowercase().as_str(), "cs" | "surrogate") {
+    let bare: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let bare = bare.to_ascii_lowercase();
+    if matches!(bare.as_str(), "cs" | "surrogate") {
         return Some(Set::of(&[(0xd800, 0xdfff)]));
     }
-    ["gc", "sc"].iter().find_map(|kind| {
-        let tree = regex_syntax::parse(&format!(r"\p{{{kind}={name}}}")).ok()?;
-        match tree.kind() {
-            HirKind::Class(Class::Unicode(class)) => Some(Set::from(class)),
-            _ => None,
-        }
-    })
+    let kind = if SCRIPTS.split(' ').any(|script| script == bare) { "sc" } else { "gc" };
+    let tree = regex_syntax::parse(&format!(r"\p{{{kind}={bare}}}")).ok()?;
+    match tree.kind() {
+        HirKind::Class(Class::Unicode(class)) => Some(Set::from(class)),
+        // A set of one.
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok().map(|text| {
+            Set::of(&text.chars().map(|c| (c.into(), c.into())).collect::<Vec<_>>())
+        }),
+        _ => None,
+    }
 }
+
+/// Go loses those of two words: it strips the `_` from what it looks for, not from what it has.
+const SCRIPTS: &str = "adlam ahom arabic armenian avestan balinese bamum batak bengali bhaiksuki bopomofo brahmi \
+    braille buginese buhid carian chakma cham cherokee chorasmian common coptic cuneiform \
+    cypriot cyrillic deseret devanagari dogra duployan elbasan elymaic ethiopic georgian \
+    glagolitic gothic grantha greek gujarati gurmukhi han hangul hanunoo hatran hebrew \
+    hiragana inherited javanese kaithi kannada katakana kawi kharoshthi khmer khojki khudawadi \
+    lao latin lepcha limbu lisu lycian lydian mahajani makasar malayalam mandaic manichaean \
+    marchen medefaidrin miao modi mongolian mro multani myanmar nabataean nandinagari newa nko \
+    nushu ogham oriya osage osmanya palmyrene phoenician rejang runic samaritan saurashtra \
+    sharada shavian siddham sinhala sogdian soyombo sundanese syriac tagalog tagbanwa takri \
+    tamil tangsa tangut telugu thaana thai tibetan tifinagh tirhuta toto ugaritic vai vithkuqi \
+    wancho yezidi yi";

@@ -115,10 +115,12 @@ impl Parser<'_> {
     /// At `{`. `false` if it is no repetition: then it stands for itself.
     pub(super) fn repeat_by_count(&mut self) -> Result<bool, Fault> {
         let at = self.at();
-        let Some(inside) = self.rest().get(1..).and_then(|rest| rest.split_once('}')) else {
+        let inside = self.rest().get(1..).unwrap_or_default();
+        let length = inside.find(|c: char| c != ',' && !c.is_ascii_digit());
+        let Some(text) = length.and_then(|length| inside.get(..length)) else { return Ok(false) };
+        if !inside.get(text.len()..).is_some_and(|rest| rest.starts_with('}')) {
             return Ok(false);
-        };
-        let text = inside.0;
+        }
         let (low, high) = text.split_once(',').map_or((text, Some(text)), |(low, high)| {
             (low, (!high.is_empty()).then_some(high))
         });

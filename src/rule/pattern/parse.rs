@@ -19,6 +19,7 @@ pub(super) fn tree(text: &str) -> Result<Hir, Fault> {
         group: Group::default(),
         behind_repetition: false,
         ranges: 0,
+        last_named: text.rfind(":]"),
     };
     while let Some(c) = parser.rest().chars().next() {
         parser.behind_repetition = parser.step(c)?;
@@ -40,6 +41,8 @@ pub(super) struct Parser<'t> {
     /// What was read last is a repetition.
     behind_repetition: bool,
     ranges: usize,
+    /// Where the last `:]` is: without one ahead, `[:` needs no search to the end.
+    last_named: Option<usize>,
 }
 
 impl<'t> Parser<'t> {
@@ -246,6 +249,9 @@ impl<'t> Parser<'t> {
 
     /// `[:alpha:]` and `[:^alpha:]`, if one stands here.
     fn named_set(&mut self) -> Result<Option<Set>, Fault> {
+        if self.last_named < Some(self.at) {
+            return Ok(None);
+        }
         let Some((name, _)) = self.rest().strip_prefix("[:").and_then(|rest| rest.split_once(":]"))
         else {
             return Ok(None);
