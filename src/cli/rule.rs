@@ -16,8 +16,10 @@ const SHOWN: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct Question {
-    /// The rule, such as 'Host(`example.com`) && PathPrefix(`/shop`)'
-    #[arg(required_unless_present = "batch")]
+    #[arg(
+        required_unless_present = "batch",
+        help = "The rule, such as 'Host(`example.com`) && PathPrefix(`/shop`)'"
+    )]
     rule: Option<String>,
     /// It is one of an IngressRouteTCP
     #[arg(long)]
@@ -25,8 +27,11 @@ pub(super) struct Question {
     /// The language it is written in
     #[arg(long, value_enum, default_value = "v3")]
     syntax: Language,
-    /// Does it match? 'GET https://example.com/shop?a=b'; with --tcp a server name, maybe ''
-    #[arg(long, value_name = "REQUEST", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "REQUEST",
+        help = "Does it match 'GET https://example.com/shop?a=b'? With --tcp a server name, maybe ''"
+    )]
     request: Option<String>,
     /// A header of that request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", requires = "request")]
@@ -103,9 +108,7 @@ fn http_request(text: &str, lines: &[String]) -> Result<HttpRequest, String> {
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let request = HttpRequest::new(method, host, &target)
         .ok_or_else(|| format!("the URL `{url}` has a `%` without two hexadecimal digits"))?;
-    Ok(headers
-        .into_iter()
-        .fold(request, |request, (name, value)| request.with_header(name, value)))
+    Ok(headers.into_iter().fold(request, |request, (name, value)| request.with_header(name, value)))
 }
 
 /// Host (empty if there is none), then path and query.
@@ -131,10 +134,10 @@ fn pointed(text: &str, error: &rule::Error) -> String {
 }
 
 fn explain(rule: &Rule, priority: i64, request: Option<&Request>) -> String {
-    let mut names = rule.names().join(", ");
-    if names.is_empty() {
-        names = "none: the rule alone asks for no certificate".to_owned();
-    }
+    let names = match rule.names().join(", ") {
+        names if names.is_empty() => "none: the rule alone asks for no certificate".to_owned(),
+        names => names,
+    };
     let mut text = format!("rule      {rule}\nnames     {names}\npriority  {priority}\n");
     if let Some(request) = request {
         text.push_str(if rule.matches(request) { "matches   yes\n" } else { "matches   no\n" });

@@ -64,7 +64,7 @@ impl Condition {
             Kind::ClientIp => Self::ClientIp(each(values, network)?),
             Kind::Host | Kind::HostHeader => {
                 Self::Host(each(values, |value| Host::of_request(value, syntax))?)
-            },
+            }
             Kind::HostSni => Self::HostSni(Host::of_connection(values, syntax)?),
             Kind::Method => Self::Method(values.iter().map(|value| value.to_uppercase()).collect()),
             Kind::Path if syntax == Syntax::V3 => Self::Path(each(values, path)?),
@@ -158,9 +158,9 @@ fn contain(networks: &[Network], client: Option<IpAddr>) -> bool {
 
 fn each<T>(
     values: &[String],
-    check: impl FnMut(&String) -> Result<T, String>,
+    mut check: impl FnMut(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
-    values.iter().map(check).collect()
+    values.iter().map(|value| check(value)).collect()
 }
 
 fn equal(text: &str) -> Wanted {
@@ -214,13 +214,16 @@ fn query(values: &[String], budget: &mut Budget) -> Result<Vec<(String, Pattern)
     let pieces: Vec<&str> = values.iter().flat_map(|value| value.splitn(2, '=')).collect();
     let texts: Vec<String> = pieces.chunks(2).map(|pair| pair.join("=")).collect();
     if pieces.len() % 2 == 1 {
-        return Err(format!("takes keys with values, such as `key=value`, not `{}`", values.join("`, `")));
+        return Err(format!(
+            "takes keys with values, such as `key=value`, not `{}`",
+            values.join("`, `")
+        ));
     }
     let mut named = Vec::new();
     let mut queries = Vec::new();
     for text in &texts {
-        let template = template::compile(text, Place::Query, budget)
-            .map_err(|wrong| about(text, &wrong))?;
+        let template =
+            template::compile(text, Place::Query, budget).map_err(|wrong| about(text, &wrong))?;
         if let Some(name) = template.names.iter().find(|name| named.contains(*name)) {
             return Err(format!("has the name `{}` twice in its braces", shorten(name)));
         }
@@ -231,28 +234,28 @@ fn query(values: &[String], budget: &mut Budget) -> Result<Vec<(String, Pattern)
     Ok(queries)
 }
 
-fn alpn(value: &String) -> Result<String, String> {
+fn alpn(value: &str) -> Result<String, String> {
     if value == "acme-tls/1" {
         return Err("`acme-tls/1` is reserved for certificate challenges".to_owned());
     }
-    Ok(value.clone())
+    Ok(value.to_owned())
 }
 
-fn network(value: &String) -> Result<Network, String> {
+fn network(value: &str) -> Result<Network, String> {
     let wrong = || about(value, "is no IP address and no network such as 192.0.2.0/24");
     Network::parse(value).ok_or_else(wrong)
 }
 
-fn ascii(value: &String) -> Result<String, String> {
+fn ascii(value: &str) -> Result<String, String> {
     if !value.is_ascii() {
         return Err(about(value, "has non-ASCII letters, which no host name in a request has"));
     }
-    Ok(value.clone())
+    Ok(value.to_owned())
 }
 
-fn path(value: &String) -> Result<String, String> {
+fn path(value: &str) -> Result<String, String> {
     if !value.starts_with('/') {
         return Err(about(value, "must begin with `/`"));
     }
-    Ok(value.clone())
+    Ok(value.to_owned())
 }

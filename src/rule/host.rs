@@ -41,8 +41,9 @@ impl Host {
                 // Behind others it does not stand for a missing name.
                 (_, "*") => hosts.push(if hosts.is_empty() { Self::Any } else { Self::Named }),
                 (Syntax::V3, _) => hosts.push(Self::new(without_dot)),
-                (Syntax::V2, _) => hosts
-                    .extend([value, without_dot].map(|name| Self::Exact(name.to_ascii_lowercase()))),
+                (Syntax::V2, _) => hosts.extend(
+                    [value, without_dot].map(|name| Self::Exact(name.to_ascii_lowercase())),
+                ),
             }
         }
         Ok(hosts)

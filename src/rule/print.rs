@@ -24,8 +24,8 @@ impl fmt::Display for Node {
             if position > 0 {
                 f.write_str(operator)?;
             }
-            let bare = matches!(part, Self::Leaf { .. })
-                || (closer && matches!(part, Self::All(_)));
+            let bare =
+                matches!(part, Self::Leaf { .. }) || (closer && matches!(part, Self::All(_)));
             if bare { part.fmt(f)? } else { write!(f, "({part})")? }
         }
         Ok(())

@@ -193,7 +193,8 @@ fn no_prefix_of_a_rule_panics() {
     let rule = "!(Host(`ä`) && Query(\"\\u00e9\\x41\", `b`...)) /* ü\n */ || // x\nPath(`/`,)\n";
     for (at, _) in rule.char_indices() {
         for protocol in [Protocol::Http, Protocol::Tcp] {
-            let parsed = Rule::parse(rule.get(..at).unwrap(), protocol, Syntax::V3).map(|rule| rule.hosts());
+            let parsed =
+                Rule::parse(rule.get(..at).unwrap(), protocol, Syntax::V3).map(|rule| rule.hosts());
             assert!(parsed.is_ok() || parsed.is_err_and(|e| e.line > 0 && e.column > 0));
         }
     }

@@ -13,11 +13,14 @@ use std::sync::LazyLock;
 
 #[path = "../parts/parts.rs"]
 pub mod parts;
+#[path = "../fuzz/rule_body.rs"]
+mod rule_body;
 
 mod issuing;
 mod keeping;
 mod layers;
 mod real_parts;
+mod rules;
 mod surface;
 mod tidy;
 

@@ -31,9 +31,15 @@ fn each_part_says_whether_it_holds() {
         Request::Http(http_request("GET https://a.com:8443/x?y=z", &lines).unwrap())
     };
     let text = explain(&rule, 1, Some(&request(&["k: V"])));
-    assert!(text.contains("matches   yes\n") && text.contains("\n  yes    Header(`K`, `V`)\n"), "{text}");
+    assert!(
+        text.contains("matches   yes\n") && text.contains("\n  yes    Header(`K`, `V`)\n"),
+        "{text}"
+    );
     let text = explain(&rule, 1, Some(&request(&["K: v", "Host: b.com"])));
-    assert!(text.contains("matches   no\n") && text.contains("\n  no     Host(`a.com`)\n"), "{text}");
+    assert!(
+        text.contains("matches   no\n") && text.contains("\n  no     Host(`a.com`)\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -41,7 +47,10 @@ fn an_error_is_marked_in_its_line() {
     let text = "Host(`ä`) &&\n\tHots(`b`)";
     let error = parse("Path(`/ä`) &&\n\tHots(`b`)").unwrap_err();
     let shown = pointed(text, &error);
-    assert!(shown.starts_with("the rule is invalid at line 2, column 2: unknown matcher"), "{shown}");
+    assert!(
+        shown.starts_with("the rule is invalid at line 2, column 2: unknown matcher"),
+        "{shown}"
+    );
     assert!(shown.ends_with("\n   Hots(`b`)\n   ^"), "{shown}");
     let long = format!("{} && Hots(`b`)", vec!["Host(`a`)"; 100].join(" && "));
     let shown = pointed(&long, &parse(&long).unwrap_err());

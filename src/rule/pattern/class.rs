@@ -67,9 +67,10 @@ impl Set {
     }
 
     fn class(&self) -> ClassUnicode {
-        let without_surrogates = self.0.iter().flat_map(|&(low, high)| {
-            [(low, high.min(0xd7ff)), (low.max(0xe000), high)]
-        });
+        let without_surrogates = self
+            .0
+            .iter()
+            .flat_map(|&(low, high)| [(low, high.min(0xd7ff)), (low.max(0xe000), high)]);
         ClassUnicode::new(without_surrogates.filter_map(|(low, high)| {
             let (low, high) = (char::from_u32(low)?, char::from_u32(high)?);
             (low <= high).then(|| ClassUnicodeRange::new(low, high))
@@ -138,9 +139,9 @@ pub(super) fn unicode(name: &str) -> Option<Set> {
     match tree.kind() {
         HirKind::Class(Class::Unicode(class)) => Some(Set::from(class)),
         // A set of one.
-        HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok().map(|text| {
-            Set::of(&text.chars().map(|c| (c.into(), c.into())).collect::<Vec<_>>())
-        }),
+        HirKind::Literal(literal) => std::str::from_utf8(&literal.0)
+            .ok()
+            .map(|text| Set::of(&text.chars().map(|c| (c.into(), c.into())).collect::<Vec<_>>())),
         _ => None,
     }
 }

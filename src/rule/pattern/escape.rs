@@ -11,23 +11,22 @@ impl Parser<'_> {
         let start = self.at();
         let mut rest = self.rest().chars();
         let (Some('\\'), Some(letter)) = (rest.next(), rest.next()) else { return Ok(None) };
-        if let Some(set) = class::letter(letter) {
+        let (set, opposite) = if let Some(set) = class::letter(letter) {
             self.skip(2);
-            return Ok(Some(self.signed(set, letter.is_ascii_uppercase())));
-        }
-        if !matches!(letter, 'p' | 'P') {
+            (set, letter.is_ascii_uppercase())
+        } else if matches!(letter, 'p' | 'P') {
+            self.skip(2);
+            let name = self.property_name(start)?;
+            let bare = name.strip_prefix('^').unwrap_or(name);
+            let set = class::unicode(bare).ok_or_else(|| {
+                Fault::new(start, "no general category and no script of Unicode has this name")
+            })?;
+            (set, (letter == 'P') != name.starts_with('^'))
+        } else {
             return Ok(None);
-        }
-        self.skip(2);
-        let name = self.property_name(start)?;
-        let (name, opposite) = match name.strip_prefix('^') {
-            Some(name) => (name, true),
-            None => (name, false),
         };
-        let set = class::unicode(name).ok_or_else(|| {
-            Fault::new(start, "no general category and no script of Unicode has this name")
-        })?;
-        Ok(Some(self.signed(set, opposite != (letter == 'P'))))
+        let set = self.folded(set);
+        Ok(Some(if opposite { set.negate() } else { set }))
     }
 
     fn property_name(&mut self, start: usize) -> Result<&str, Fault> {
@@ -42,10 +41,9 @@ impl Parser<'_> {
         Ok(rest.get(..length).unwrap_or_default())
     }
 
-    /// Case is folded before the opposite is taken.
-    pub(super) fn signed(&self, set: Set, opposite: bool) -> Set {
-        let set = if self.folds() { set.fold() } else { set };
-        if opposite { set.negate() } else { set }
+    /// With both cases, if they make no difference here; any opposite is taken behind that.
+    pub(super) fn folded(&self, set: Set) -> Set {
+        if self.folds() { set.fold() } else { set }
     }
 
     /// One code point behind a backslash.

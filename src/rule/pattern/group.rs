@@ -105,11 +105,14 @@ impl Parser<'_> {
     pub(super) fn repeat_by_sign(&mut self, sign: char) -> Result<(), Fault> {
         let at = self.at();
         self.skip(1);
-        self.repeat(at, match sign {
-            '*' => (0, None),
-            '+' => (1, None),
-            _ => (0, Some(1)),
-        })
+        self.repeat(
+            at,
+            match sign {
+                '*' => (0, None),
+                '+' => (1, None),
+                _ => (0, Some(1)),
+            },
+        )
     }
 
     /// At `{`. `false` if it is no repetition: then it stands for itself.
@@ -121,9 +124,9 @@ impl Parser<'_> {
         if !inside.get(text.len()..).is_some_and(|rest| rest.starts_with('}')) {
             return Ok(false);
         }
-        let (low, high) = text.split_once(',').map_or((text, Some(text)), |(low, high)| {
-            (low, (!high.is_empty()).then_some(high))
-        });
+        let (low, high) = text
+            .split_once(',')
+            .map_or((text, Some(text)), |(low, high)| (low, (!high.is_empty()).then_some(high)));
         let (Some(low), Some(high)) = (count(low), high.map_or(Some(None), |h| count(h).map(Some)))
         else {
             return Ok(false);

@@ -164,7 +164,7 @@ impl<'t> Parser<'t> {
             self.group.push(Item::new(Hir::literal(bytes)));
             return Ok(());
         }
-        let set = self.signed(Set::of(&[(point, point)]), false);
+        let set = self.folded(Set::of(&[(point, point)]));
         self.set(&set)
     }
 
@@ -229,7 +229,10 @@ impl<'t> Parser<'t> {
         let low = self.bracket_point(start)?;
         let mut high = low;
         // A `-` in front of the `]` stands for itself.
-        if self.rest().strip_prefix('-').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(']'))
+        if self
+            .rest()
+            .strip_prefix('-')
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(']'))
         {
             self.skip(1);
             high = self.bracket_point(start)?;
@@ -237,7 +240,7 @@ impl<'t> Parser<'t> {
         if high < low {
             return Err(Fault::new(at, "the range ends before it begins"));
         }
-        Ok(self.signed(Set::of(&[(low, high)]), false))
+        Ok(self.folded(Set::of(&[(low, high)])))
     }
 
     fn bracket_point(&mut self, start: usize) -> Result<u32, Fault> {
@@ -256,13 +259,10 @@ impl<'t> Parser<'t> {
         else {
             return Ok(None);
         };
-        let (bare, opposite) = match name.strip_prefix('^') {
-            Some(bare) => (bare, true),
-            None => (name, false),
-        };
-        let set = class::posix(bare)
+        let set = class::posix(name.strip_prefix('^').unwrap_or(name))
             .ok_or_else(|| Fault::new(self.at, "no set of characters has this name"))?;
         self.skip(name.len() + 4);
-        Ok(Some(self.signed(set, opposite)))
+        let set = self.folded(set);
+        Ok(Some(if name.starts_with('^') { set.negate() } else { set }))
     }
 }
