@@ -89,10 +89,7 @@ fn a_tcp_route_names_its_hosts_by_sni_and_passes_on_or_not() {
     assert_eq!(asks_of(Kind::OwnTcp, json!({"routes": rule, "tls": {}})), ["db.x"]);
     let passed = json!({"routes": rule, "tls": {"passthrough": true, "certResolver": "le"}});
     assert_eq!(asks_of(Kind::TraefikTcp, passed), ["Passthrough"]);
-    assert_eq!(
-        asks_of(Kind::OwnTcp, json!({"routes": [{"match": "HostSNI(`*`)"}]})),
-        ["InvalidName"]
-    );
+    assert_eq!(asks_of(Kind::OwnTcp, json!({"routes": [{"match": "HostSNI(`*`)"}]})), ["NoNames"]);
 }
 
 #[test]

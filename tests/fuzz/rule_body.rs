@@ -11,7 +11,8 @@ const MAX_BYTES: usize = 64 * 1024;
 pub(crate) fn check(data: &[u8]) {
     let mut bytes = Bytes(data);
     let requests = [http_request(&mut bytes), connection(&mut bytes)];
-    let made = expression(&mut bytes, 0);
+    let calls = bytes.pick(&[HTTP_CALLS, TCP_CALLS]);
+    let made = expression(&mut bytes, calls, 0);
     for text in [String::from_utf8_lossy(data).into_owned(), made] {
         for protocol in [Protocol::Http, Protocol::Tcp] {
             for syntax in [Syntax::V3, Syntax::V2] {
@@ -64,14 +65,36 @@ impl Bytes<'_> {
     }
 }
 
-fn expression(bytes: &mut Bytes<'_>, depth: usize) -> String {
-    let inside = |bytes: &mut Bytes<'_>| expression(bytes, depth + 1);
+/// Right ones, so that many rules parse as a whole.
+const HTTP_CALLS: &[&str] = &[
+    "Host(`a.example`)",
+    "Host(`*.example`)",
+    "HostRegexp(`^a`)",
+    "Path(`/a%2Fb`)",
+    "PathPrefix(`/4`)",
+    "PathRegexp(`[^/]+$`)",
+    "Method(`get`)",
+    "Header(`X-A`, `a`)",
+    "Query(`a`, `b`)",
+    "ClientIP(`192.0.2.0/25`)",
+];
+const TCP_CALLS: &[&str] = &[
+    "HostSNI(`a.example`)",
+    "HostSNI(`*`)",
+    "HostSNIRegexp(`^a`)",
+    "ALPN(`h2`)",
+    "ClientIP(`192.0.2.0/25`)",
+];
+
+fn expression(bytes: &mut Bytes<'_>, calls: &[&str], depth: usize) -> String {
+    let inside = |bytes: &mut Bytes<'_>| expression(bytes, calls, depth + 1);
     match bytes.next() % 8 {
         1 if depth < 20 => format!("!{}", inside(bytes)),
         2 if depth < 20 => format!("({})", inside(bytes)),
         3 | 4 if depth < 20 => format!("{} && {}", inside(bytes), inside(bytes)),
         5 | 6 if depth < 20 => format!("{} ||\n{}", inside(bytes), inside(bytes)),
-        _ => call(bytes),
+        7 => call(bytes),
+        _ => bytes.pick(calls).to_owned(),
     }
 }
 
