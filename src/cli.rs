@@ -1,5 +1,7 @@
 //! The command line: parse, build, run one subcommand.
 
+mod rule;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +48,8 @@ enum Command {
     Run(Front),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
+    /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
+    Rule(rule::Question),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +92,7 @@ enum Failure {
 pub fn run(cli: Cli, host: &str, clock: fn() -> Timestamp) -> ExitCode {
     let outcome = match cli.command {
         Command::Crd => print_crds(),
+        Command::Rule(question) => rule::run(&question),
         Command::Controller(common) => start(&common, None, host, clock),
         Command::Proxy(front) => start(&front.common, Some((&front, Alone::Yes)), host, clock),
         Command::Run(front) => start(&front.common, Some((&front, Alone::No)), host, clock),

@@ -17,7 +17,7 @@ use crate::api::{
     IngressRouteTcpSpec,
 };
 use crate::name::{Name, Names};
-use crate::rule::{Protocol, Rule};
+use crate::rule::{Protocol, Rule, Syntax};
 
 /// The kinds of routes, both groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +203,7 @@ fn read_http(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_js
         route.unknown_fields = api::unknown_fields(&CRD, spec);
     }
     let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
-    let rules = typed.routes.iter().map(|rule| rule.rule.as_str());
+    let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
     route.asks = asks(domains, rules, Protocol::Http);
     route.class = typed.ingress_class_name.or_else(|| route.class.take());
     route.entry_points = typed.entry_points;
@@ -226,7 +226,8 @@ fn read_tcp(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_jso
         let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";
         vec![Err(Refusal::new(Reason::Passthrough, message))]
     } else {
-        asks(domains, typed.routes.iter().map(|rule| rule.rule.as_str()), Protocol::Tcp)
+        let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
+        asks(domains, rules, Protocol::Tcp)
     };
     route.class = typed.ingress_class_name.or_else(|| route.class.take());
     route.entry_points = typed.entry_points;
@@ -247,14 +248,17 @@ fn filled(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// `tls.domains` wins; else the hosts of each rule (seed, Domain Definition).
+/// `tls.domains` wins; else the hosts of each rule (seed, Domain Definition). A rule comes with
+/// the `syntax` that its route gives.
 fn asks<'a>(
     domains: &[Domain],
-    rules: impl Iterator<Item = &'a str>,
+    rules: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     protocol: Protocol,
 ) -> Vec<Result<Names, Refusal>> {
     if domains.is_empty() {
-        return rules.map(|rule| names_of_rule(rule, protocol)).collect();
+        return rules
+            .map(|(rule, syntax)| names_of_rule(rule, protocol, Syntax::of(syntax)))
+            .collect();
     }
     let main = |domain: &Domain| domain.main.clone().unwrap_or_default();
     domains.iter().map(|domain| names_of(&main(domain), &domain.sans)).collect()
@@ -267,12 +271,12 @@ pub fn names_of(main: &str, sans: &[String]) -> Result<Names, Refusal> {
     names(given, "tls.domains has an entry with neither main nor sans")
 }
 
-fn names_of_rule(text: &str, protocol: Protocol) -> Result<Names, Refusal> {
-    let rule = Rule::parse(text, protocol).map_err(|error| {
+fn names_of_rule(text: &str, protocol: Protocol, syntax: Syntax) -> Result<Names, Refusal> {
+    let rule = Rule::parse(text, protocol, syntax).map_err(|error| {
         Refusal::new(Reason::InvalidRule, format!("the rule does not parse: {error}"))
     })?;
     // `*` stands for every host, and names none.
-    let hosts: Vec<String> = rule.hosts().into_iter().filter(|host| host != "*").collect();
+    let hosts = rule.names();
     let nothing = match protocol {
         Protocol::Http => "the rule names no host; add Host(`…`) or tls.domains",
         Protocol::Tcp => "the rule names no host; add HostSNI(`…`) or tls.domains",

@@ -45,8 +45,26 @@ fn a_rule_without_a_usable_host_is_refused() {
     rule_leads_to("!Host(`a.x`)", &["NoNames"]);
     rule_leads_to("Host(`a.x`", &["InvalidRule"]);
     rule_leads_to("Host(`*`)", &["NoNames"]);
+    rule_leads_to("Host(`*.*`)", &["InvalidName"]);
     rule_leads_to("Host(`a_b.x`)", &["InvalidName"]);
     rule_leads_to("Host(`192.0.2.1`)", &["InvalidName"]);
+}
+
+#[test]
+fn a_rule_is_read_in_the_syntax_of_its_route() {
+    let spec = json!({"routes": [
+        {"match": "Host(`a.x`, `b.x`)", "syntax": "v2"},
+        {"match": "Host(`a.x`, `b.x`)", "syntax": "v3"},
+        {"match": "Host(`c.x`)", "syntax": "v4"},
+        {"match": "HostHeader(`d.x`)", "syntax": "v2"},
+    ]});
+    let expected = ["a.x, b.x", "InvalidRule", "c.x", "NoNames"];
+    assert_eq!(asks_of(Kind::TraefikHttp, spec), expected);
+    let spec = json!({"routes": [
+        {"match": "HostSNI(`a.x`, `b.x`)", "syntax": "v2"},
+        {"match": "HostSNI(`a.x`, `b.x`)"},
+    ]});
+    assert_eq!(asks_of(Kind::TraefikTcp, spec), ["a.x, b.x", "InvalidRule"]);
 }
 
 #[test]

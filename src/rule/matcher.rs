@@ -1,9 +1,10 @@
-//! The matchers of both protocols: their names, how many values they take, which values are right.
+//! The matchers of both protocols and both syntaxes: their names, and how many values they take.
 
-use std::net::IpAddr;
-
-use crate::rule::Protocol;
+use crate::rule::condition::Condition;
+use crate::rule::pattern::Budget;
+use crate::rule::request::Request;
 use crate::rule::scan::shorten;
+use crate::rule::{Protocol, Syntax};
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +13,13 @@ pub enum Kind {
     ClientIp,
     Header,
     HeaderRegexp,
+    /// v2 only.
+    Headers,
+    /// v2 only.
+    HeadersRegexp,
     Host,
+    /// v2 only: like `Host`, but no certificate is asked for its names.
+    HostHeader,
     HostRegexp,
     HostSni,
     HostSniRegexp,
@@ -24,12 +31,13 @@ pub enum Kind {
     QueryRegexp,
 }
 
-/// One call of a rule, with values that are right for its kind. Regular expressions are kept as
-/// written, not yet compiled.
+/// One call of a rule, with values that are right for its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matcher {
     kind: Kind,
+    name: &'static str,
     values: Vec<String>,
+    condition: Condition,
 }
 
 struct Spec {
@@ -43,6 +51,8 @@ struct Spec {
 const HTTP: &[Protocol] = &[Protocol::Http];
 const TCP: &[Protocol] = &[Protocol::Tcp];
 const BOTH: &[Protocol] = &[Protocol::Http, Protocol::Tcp];
+const ONE: (usize, usize) = (1, 1);
+const MANY: (usize, usize) = (1, usize::MAX);
 
 const fn spec(
     name: &'static str,
@@ -53,70 +63,127 @@ const fn spec(
     Spec { name, kind, protocols, values }
 }
 
-const MATCHERS: &[Spec] = &[
-    spec("ALPN", Kind::Alpn, TCP, (1, 1)),
-    spec("ClientIP", Kind::ClientIp, BOTH, (1, 1)),
+const V3: &[Spec] = &[
+    spec("ALPN", Kind::Alpn, TCP, ONE),
+    spec("ClientIP", Kind::ClientIp, BOTH, ONE),
     spec("Header", Kind::Header, HTTP, (2, 2)),
     spec("HeaderRegexp", Kind::HeaderRegexp, HTTP, (2, 2)),
-    spec("Host", Kind::Host, HTTP, (1, 1)),
-    spec("HostRegexp", Kind::HostRegexp, HTTP, (1, 1)),
-    spec("HostSNI", Kind::HostSni, TCP, (1, 1)),
-    spec("HostSNIRegexp", Kind::HostSniRegexp, TCP, (1, 1)),
-    spec("Method", Kind::Method, HTTP, (1, 1)),
-    spec("Path", Kind::Path, HTTP, (1, 1)),
-    spec("PathPrefix", Kind::PathPrefix, HTTP, (1, 1)),
-    spec("PathRegexp", Kind::PathRegexp, HTTP, (1, 1)),
+    spec("Host", Kind::Host, HTTP, ONE),
+    spec("HostRegexp", Kind::HostRegexp, HTTP, ONE),
+    spec("HostSNI", Kind::HostSni, TCP, ONE),
+    spec("HostSNIRegexp", Kind::HostSniRegexp, TCP, ONE),
+    spec("Method", Kind::Method, HTTP, ONE),
+    spec("Path", Kind::Path, HTTP, ONE),
+    spec("PathPrefix", Kind::PathPrefix, HTTP, ONE),
+    spec("PathRegexp", Kind::PathRegexp, HTTP, ONE),
     spec("Query", Kind::Query, HTTP, (1, 2)),
     spec("QueryRegexp", Kind::QueryRegexp, HTTP, (1, 2)),
 ];
 
-/// Matchers of the v2 syntax that v3 no longer has.
-const OLD: &[&str] = &["HostHeader", "Headers", "HeadersRegexp"];
+const V2: &[Spec] = &[
+    spec("ALPN", Kind::Alpn, TCP, MANY),
+    spec("ClientIP", Kind::ClientIp, BOTH, MANY),
+    spec("Headers", Kind::Headers, HTTP, MANY),
+    spec("HeadersRegexp", Kind::HeadersRegexp, HTTP, MANY),
+    spec("Host", Kind::Host, HTTP, MANY),
+    spec("HostHeader", Kind::HostHeader, HTTP, MANY),
+    spec("HostRegexp", Kind::HostRegexp, HTTP, MANY),
+    spec("HostSNI", Kind::HostSni, TCP, MANY),
+    spec("HostSNIRegexp", Kind::HostSniRegexp, TCP, MANY),
+    spec("Method", Kind::Method, HTTP, MANY),
+    spec("Path", Kind::Path, HTTP, MANY),
+    spec("PathPrefix", Kind::PathPrefix, HTTP, MANY),
+    spec("Query", Kind::Query, HTTP, MANY),
+];
+
+/// The matchers of one syntax for one protocol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Language {
+    pub(super) protocol: Protocol,
+    pub(super) syntax: Syntax,
+}
 
 impl Matcher {
     /// `Err` is a message that begins with the matcher as written.
-    pub(super) fn new(protocol: Protocol, name: &str, values: Vec<String>) -> Result<Self, String> {
-        let spec = find(protocol, name)?;
+    pub(super) fn new(
+        language: Language,
+        name: &str,
+        values: Vec<String>,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
+        let spec = language.find(name)?;
         check_count(spec, values.len())?;
         if values.iter().any(String::is_empty) {
             return Err(format!("{} has an empty value", spec.name));
         }
-        check_values(spec.kind, &values).map_err(|wrong| format!("{} {wrong}", spec.name))?;
-        Ok(Self { kind: spec.kind, values })
+        let condition = Condition::new(spec.kind, language.syntax, &values, budget)
+            .map_err(|wrong| format!("{} {wrong}", spec.name))?;
+        Ok(Self { kind: spec.kind, name: spec.name, values, condition })
     }
 
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
+    /// As rules spell it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// As written; never empty, and no value is empty.
     pub fn values(&self) -> &[String] {
         &self.values
     }
+
+    pub(super) fn holds(&self, request: &Request) -> bool {
+        self.condition.holds(request)
+    }
 }
 
-fn find(protocol: Protocol, name: &str) -> Result<&'static Spec, String> {
-    let shown = shorten(name);
-    let names = list(protocol);
-    let Some(spec) = MATCHERS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name)) else {
-        return Err(if OLD.iter().any(|old| old.eq_ignore_ascii_case(name)) {
-            format!("`{shown}` belongs to the old rule syntax v2; expected one of {names}")
-        } else {
-            format!("unknown matcher `{shown}`; expected one of {names}")
-        });
-    };
-    if !spec.protocols.contains(&protocol) {
-        let other = match protocol {
-            Protocol::Http => "TCP",
-            Protocol::Tcp => "HTTP",
+impl Language {
+    fn specs(self) -> &'static [Spec] {
+        match self.syntax {
+            Syntax::V3 => V3,
+            Syntax::V2 => V2,
+        }
+    }
+
+    fn find(self, name: &str) -> Result<&'static Spec, String> {
+        let shown = shorten(name);
+        let names = self.names();
+        let Some(spec) = named(self.specs(), name) else {
+            let (others, other) = match self.syntax {
+                Syntax::V3 => (V2, "the old rule syntax v2 (the route's `syntax: v2`)"),
+                Syntax::V2 => (V3, "the rule syntax v3, and this route has `syntax: v2`"),
+            };
+            return Err(if named(others, name).is_some() {
+                format!("`{shown}` belongs to {other}; expected one of {names}")
+            } else {
+                format!("unknown matcher `{shown}`; expected one of {names}")
+            });
         };
-        return Err(format!("`{shown}` is for {other} routes; expected one of {names}"));
+        if !spec.protocols.contains(&self.protocol) {
+            let other = match self.protocol {
+                Protocol::Http => "TCP",
+                Protocol::Tcp => "HTTP",
+            };
+            return Err(format!("`{shown}` is for {other} routes; expected one of {names}"));
+        }
+        if !spellings(spec.name).iter().any(|spelling| spelling == name) {
+            let right = spellings(spec.name).join("`, `");
+            return Err(format!("`{shown}` is not spelled right; expected one of `{right}`"));
+        }
+        Ok(spec)
     }
-    if !spellings(spec.name).iter().any(|spelling| spelling == name) {
-        let right = spellings(spec.name).join("`, `");
-        return Err(format!("`{shown}` is not spelled right; expected one of `{right}`"));
+
+    fn names(self) -> String {
+        let fitting = self.specs().iter().filter(|spec| spec.protocols.contains(&self.protocol));
+        fitting.map(|spec| spec.name).collect::<Vec<_>>().join(", ")
     }
-    Ok(spec)
+}
+
+fn named(specs: &'static [Spec], name: &str) -> Option<&'static Spec> {
+    specs.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
 }
 
 /// Upper and lower case cannot be mixed freely in Traefik's own parser either.
@@ -129,11 +196,6 @@ fn spellings(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned(), lower, name.to_ascii_uppercase(), title];
     all.dedup();
     all
-}
-
-fn list(protocol: Protocol) -> String {
-    let fitting = MATCHERS.iter().filter(|spec| spec.protocols.contains(&protocol));
-    fitting.map(|spec| spec.name).collect::<Vec<_>>().join(", ")
 }
 
 fn check_count(spec: &Spec, count: usize) -> Result<(), String> {
@@ -152,49 +214,4 @@ fn check_count(spec: &Spec, count: usize) -> Result<(), String> {
         String::new()
     };
     Err(format!("{} takes {expected}, not {count}{advice}", spec.name))
-}
-
-fn check_values(kind: Kind, values: &[String]) -> Result<(), String> {
-    let Some(value) = values.first() else { return Ok(()) };
-    let shown = shorten(value);
-    match kind {
-        Kind::Host if !value.is_ascii() => {
-            Err(format!("`{shown}` has non-ASCII letters; write the name as punycode (xn--…)"))
-        }
-        Kind::HostRegexp | Kind::HostSniRegexp if !value.is_ascii() => {
-            Err(format!("`{shown}` has non-ASCII letters, which no host name in a request has"))
-        }
-        Kind::HostSni if !is_sni(value) => Err(format!(
-            "`{shown}` is no server name; expected a host name, `*.` and a name, or `*`"
-        )),
-        Kind::Path | Kind::PathPrefix if !value.starts_with('/') => {
-            Err(format!("`{shown}` must begin with `/`"))
-        }
-        Kind::ClientIp if !is_address_or_network(value) => {
-            Err(format!("`{shown}` is no IP address and no network such as 192.0.2.0/24"))
-        }
-        Kind::Alpn if value == "acme-tls/1" => {
-            Err("`acme-tls/1` is reserved for certificate challenges".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn is_sni(value: &str) -> bool {
-    let host = value.strip_prefix("*.").unwrap_or(value);
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ':');
-    value == "*" || (!host.is_empty() && host.chars().all(good))
-}
-
-fn is_address_or_network(value: &str) -> bool {
-    let Some((address, bits)) = value.split_once('/') else {
-        return value.parse::<IpAddr>().is_ok();
-    };
-    let most = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    let digits = !bits.is_empty() && bits.len() <= 3 && bits.chars().all(|c| c.is_ascii_digit());
-    digits && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }

@@ -1,8 +1,9 @@
 //! Tokens → tree, by recursive descent with a bounded depth.
 
-use crate::rule::matcher::Matcher;
+use crate::rule::matcher::{Language, Matcher};
+use crate::rule::pattern::Budget;
 use crate::rule::scan::{Scanner, Token};
-use crate::rule::{Fault, Node, Protocol};
+use crate::rule::{Fault, Node};
 
 /// Far above what people write, far below what would hurt.
 const MAX_BYTES: usize = 64 * 1024;
@@ -25,7 +26,7 @@ impl Sign {
     }
 }
 
-pub(super) fn rule(text: &str, protocol: Protocol) -> Result<Node, Fault> {
+pub(super) fn rule(text: &str, language: Language) -> Result<Node, Fault> {
     if text.len() > MAX_BYTES {
         return Err(Fault::new(0, "the rule is longer than 64 KiB"));
     }
@@ -34,7 +35,7 @@ pub(super) fn rule(text: &str, protocol: Protocol) -> Result<Node, Fault> {
     if first.1 == Token::End {
         return Err(Fault::new(0, "the rule is empty; expected for example Host(`example.com`)"));
     }
-    let mut parser = Parser { scanner, ahead: first, protocol, depth: 0 };
+    let mut parser = Parser { scanner, ahead: first, language, budget: Budget::new(), depth: 0 };
     let root = parser.or(Sign::Plus)?;
     parser.end()?;
     Ok(root)
@@ -43,7 +44,8 @@ pub(super) fn rule(text: &str, protocol: Protocol) -> Result<Node, Fault> {
 struct Parser<'t> {
     scanner: Scanner<'t>,
     ahead: (usize, Token),
-    protocol: Protocol,
+    language: Language,
+    budget: Budget,
     depth: usize,
 }
 
@@ -147,7 +149,7 @@ impl Parser<'_> {
         }
         self.advance()?;
         let values = self.arguments()?;
-        let matcher = Matcher::new(self.protocol, &name, values)
+        let matcher = Matcher::new(self.language, &name, values, &mut self.budget)
             .map_err(|message| Fault::new(at, message))?;
         Ok(Node::Leaf { matcher, negated: sign == Sign::Minus })
     }

@@ -1,6 +1,6 @@
 //! Facts about the rule language, one line each.
 
-use crate::rule::{Protocol, Rule};
+use crate::rule::{Protocol, Rule, Syntax};
 
 /// The names of an HTTP rule joined by spaces, or the error.
 fn http(rule: &str) -> String {
@@ -8,7 +8,7 @@ fn http(rule: &str) -> String {
 }
 
 fn outcome(rule: &str, protocol: Protocol) -> String {
-    match Rule::parse(rule, protocol) {
+    match Rule::parse(rule, protocol, Syntax::V3) {
         Ok(rule) => rule.hosts().join(" "),
         Err(error) => format!("error {error}"),
     }
@@ -60,14 +60,14 @@ fn negation_is_pushed_to_the_leaves() {
     check("!!Host(`a.com`)", "a.com");
     check("!(!Host(`a.com`) && Path(`/x`))", "a.com");
     check_tcp("!(HostSNI(`a`) || !HostSNI(`b`))", "b");
-    let swapped = Rule::parse("!(Host(`a`) && !Path(`/`))", Protocol::Http).unwrap();
-    let plain = Rule::parse("!Host(`a`) || Path(`/`)", Protocol::Http).unwrap();
+    let swapped = Rule::parse("!(Host(`a`) && !Path(`/`))", Protocol::Http, Syntax::V3).unwrap();
+    let plain = Rule::parse("!Host(`a`) || Path(`/`)", Protocol::Http, Syntax::V3).unwrap();
     assert_eq!(swapped, plain);
 }
 
 #[test]
 fn and_binds_tighter_than_or_and_parentheses_change_it() {
-    let parse = |rule| Rule::parse(rule, Protocol::Http).unwrap();
+    let parse = |rule| Rule::parse(rule, Protocol::Http, Syntax::V3).unwrap();
     let plain = parse("Host(`a`) || Host(`b`) && Host(`c`)");
     assert_eq!(plain, parse("Host(`a`) || (Host(`b`) && Host(`c`))"));
     assert_ne!(plain, parse("(Host(`a`) || Host(`b`)) && Host(`c`)"));
@@ -185,7 +185,7 @@ fn size_and_nesting_are_bounded() {
     refuses(&format!("{}Host(`a`)", "!".repeat(60_000)), "1:101", "100 levels");
     refuses(&format!("Host(`{}`)", "a".repeat(64 * 1024)), "1:1", "64 KiB");
     let many = vec!["Host(`a`)"; 5000].join("||");
-    assert_eq!(Rule::parse(&many, Protocol::Http).unwrap().hosts().len(), 5000);
+    assert_eq!(Rule::parse(&many, Protocol::Http, Syntax::V3).unwrap().hosts().len(), 5000);
 }
 
 #[test]
@@ -193,7 +193,8 @@ fn no_prefix_of_a_rule_panics() {
     let rule = "!(Host(`ä`) && Query(\"\\u00e9\\x41\", `b`...)) /* ü\n */ || // x\nPath(`/`,)\n";
     for (at, _) in rule.char_indices() {
         for protocol in [Protocol::Http, Protocol::Tcp] {
-            let parsed = Rule::parse(rule.get(..at).unwrap(), protocol).map(|rule| rule.hosts());
+            let parsed =
+                Rule::parse(rule.get(..at).unwrap(), protocol, Syntax::V3).map(|rule| rule.hosts());
             assert!(parsed.is_ok() || parsed.is_err_and(|e| e.line > 0 && e.column > 0));
         }
     }

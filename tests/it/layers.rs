@@ -172,11 +172,14 @@ fn code_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// All of them under `folder`, sorted; none if it does not exist.
+/// All of them under `folder`, sorted, without what was built there; none if it does not exist.
 pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.ends_with("target") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|end| end == "rs") {

@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 
 #[path = "../parts/parts.rs"]
 pub mod parts;
+#[path = "../fuzz/rule_body.rs"]
+mod rule_body;
 
 mod accounts;
 mod by_hand;
@@ -23,6 +25,7 @@ mod layers;
 mod look;
 mod real_parts;
 mod refusals;
+mod rules;
 mod sources;
 mod succession;
 mod surface;
