@@ -25,10 +25,13 @@ pub(super) fn parse(
             continue;
         }
         let place = Place::whole(&shorten(name));
-        match steps(rest) {
-            None => not_ours(rest, &place, walk),
-            Some(Ok(steps)) => found.set(&steps, value, place),
-            Some(Err(message)) => walk.errors.push(Problem::at(&place, "", message)),
+        let Some(steps) = steps(rest) else {
+            not_ours(rest, &place, walk);
+            continue;
+        };
+        let set = steps.and_then(|steps| found.set(&steps, value, place.clone()));
+        if let Err(message) = set {
+            walk.errors.push(Problem::at(&place, "", message));
         }
     }
     found.tree(prefix, walk)

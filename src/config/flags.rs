@@ -28,8 +28,8 @@ pub(super) fn parse(flags: &[String], walk: &mut Walk) -> Option<Node> {
     let mut words = Words::default();
     // The program's own name, as containers give it.
     let own = usize::from(flags.first().is_some_and(|word| word == "traefik"));
-    let mut rest = flags.iter().skip(own);
-    while let Some(word) = rest.next() {
+    let mut rest = (1..).zip(flags).skip(own);
+    while let Some((number, word)) = rest.next() {
         if word == "--" {
             if rest.next().is_some() {
                 let message = "what follows `--` is left out, as in Traefik";
@@ -38,8 +38,12 @@ pub(super) fn parse(flags: &[String], walk: &mut Walk) -> Option<Node> {
             break;
         }
         if let Err(message) = flag(word, &mut words) {
-            let name = word.split('=').next().unwrap_or_default();
-            walk.errors.push(Problem::at(&Place::whole(&shorten(name)), "", message));
+            // A word without a dash may be a value, and secret.
+            let name = match word.split('=').next() {
+                Some(name) if name.starts_with('-') => shorten(name),
+                _ => format!("word {number} of the flags"),
+            };
+            walk.errors.push(Problem::at(&Place::whole(&name), "", message));
         }
     }
     words.tree(SOURCE, walk)
@@ -73,8 +77,7 @@ fn flag(word: &str, words: &mut Words) -> Result<(), String> {
         ) => return Err("has no value; write it behind a `=`".to_owned()),
         (None, _) => "true",
     };
-    words.set(&steps, value, Place::whole(&shorten(dashed)));
-    Ok(())
+    words.set(&steps, value, Place::whole(&shorten(dashed)))
 }
 
 /// `a.b[0].c`

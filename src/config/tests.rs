@@ -1,5 +1,6 @@
 //! Facts about the configuration, one line each.
 
+mod forms;
 mod text;
 
 use std::time::Duration;

@@ -69,15 +69,15 @@ impl Walk {
     }
 
     fn texts(&mut self, node: &Node, key: &str) -> Is {
-        let text = |node: &Node, text: &str| Typed {
+        let text = |(n, text): (usize, &str)| Typed {
             place: node.place.clone(),
-            key: key.to_owned(),
+            key: format!("{key}[{n}]"),
             is: Is::Text(text.to_owned()),
         };
         match &node.value {
             Value::Scalar(all) => {
                 let parts = all.split(',').map(str::trim).filter(|part| !part.is_empty());
-                Is::List(parts.map(|part| text(node, part)).collect())
+                Is::List(parts.enumerate().map(text).collect())
             }
             Value::List(_) => self.list(node, key, &Shape::Text),
             _ => self.wrong(node, key, "expected a list of texts"),

@@ -29,11 +29,19 @@ struct Branch {
 
 impl Words {
     /// Sets what stands at `steps`. A list grows, anything else is replaced.
-    pub(super) fn set(&mut self, steps: &[Step], text: &str, place: Place) {
+    pub(super) fn set(&mut self, steps: &[Step], text: &str, place: Place) -> Result<(), String> {
         let mut branch = &mut self.root;
-        for step in steps {
+        for (depth, step) in steps.iter().enumerate() {
             branch = match step {
-                Step::Key(name) => branch.key(name),
+                Step::Key(name) => {
+                    let (spelling, inner) = branch.key(name);
+                    let outer = schema::shape(steps.get(..depth).unwrap_or_default());
+                    if spelling != name && matches!(outer, Some(Shape::Named(_))) {
+                        let (name, other) = (shorten(name), shorten(spelling));
+                        return Err(format!("`{name}` differs only in case from `{other}`"));
+                    }
+                    inner
+                }
                 Step::Index(n) => branch.items.entry(*n).or_default(),
             };
         }
@@ -45,6 +53,7 @@ impl Words {
             }
             _ => branch.text = Some((place, text.to_owned())),
         }
+        Ok(())
     }
 
     /// `None`: nothing was set.
@@ -72,9 +81,10 @@ pub(super) fn checked(steps: Vec<Step>, shown: &str) -> Result<Vec<Step>, String
 
 impl Branch {
     /// The first spelling of a name is the one that counts.
-    fn key(&mut self, name: &str) -> &mut Self {
+    fn key(&mut self, name: &str) -> (&str, &mut Self) {
         let known = self.keys.entry(fold(name));
-        &mut known.or_insert_with(|| (name.to_owned(), Self::default())).1
+        let (spelling, branch) = known.or_insert_with(|| (name.to_owned(), Self::default()));
+        (spelling, branch)
     }
 
     fn first_place(&self) -> Option<&Place> {

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 #[path = "../parts/parts.rs"]
 pub mod parts;
 
+mod check;
 mod issuing;
 mod keeping;
 mod layers;
