@@ -165,7 +165,7 @@ fn understand(
 ) -> Reading {
     let nothing = Node { place: whole.clone(), value: Value::Map(Vec::new()) };
     let tree = layers.into_iter().reduce(merge).unwrap_or(nothing);
-    settle::refuse_removed(&tree, &mut walk);
+    settle::old_settings(&tree, &mut walk);
     let mut typed = walk.root(&tree, schema::ROOT);
     let no_variables = BTreeMap::new();
     settle::resolvers(&mut typed, around.environment.unwrap_or(&no_variables), &mut walk);

@@ -98,11 +98,13 @@ fn trusted(typed: &Typed, walk: &mut Walk) {
 
 fn header_names(typed: &Typed, walk: &mut Walk) {
     let old = "http.underscoreHeadersStrategy";
-    if let Some(field) = typed.at(old)
-        && typed.at("http.aliasHeadersStrategy").is_some()
-    {
+    let Some(field) = typed.at(old) else { return };
+    if typed.at("http.aliasHeadersStrategy").is_some() {
         let message = "stands beside aliasHeadersStrategy, its new name; remove it";
         walk.errors.push(Problem::at(&field.place, &field.key, message));
+    } else {
+        let message = "is deprecated; write aliasHeadersStrategy instead";
+        walk.warnings.push(Problem::at(&field.place, &field.key, message));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::value;
 /// Tables of all keys, one a part of the configuration.
 pub fn markdown() -> String {
     let mut out = String::new();
-    for field in ROOT.iter().filter(|field| matches!(field.meaning, Meaning::Honoured)) {
+    for field in ROOT.iter().filter(|field| !field.about.is_empty()) {
         out.extend(["### `", field.key, "`\n\n", field.about, "\n\n"]);
         out.push_str("| key | value | default | |\n|---|---|---|---|\n");
         match &field.shape {
@@ -77,7 +77,7 @@ fn unused(fields: &[Field], path: &str, out: &mut Vec<String>) {
             if path.is_empty() { field.key.to_owned() } else { format!("{path}.{}", field.key) };
         if matches!(field.meaning, Meaning::Foreign) {
             out.push(format!("`{path}`"));
-        } else if let Shape::Section(inner) = field.shape {
+        } else if let Shape::Section(inner) | Shape::Switch(inner) = field.shape {
             unused(inner, &path, out);
         }
     }

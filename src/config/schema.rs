@@ -8,7 +8,7 @@ mod rest;
 use crate::config::near::fold;
 use crate::config::schema::entry_point::ENTRY_POINT;
 use crate::config::schema::resolver::RESOLVER;
-use crate::config::schema::rest::{LOG, OWN, PROVIDERS};
+use crate::config::schema::rest::{CORE, LOG, METRICS, OWN, PROVIDERS};
 use Shape::{Anything, Named, Section, Switch};
 
 /// What stands at a key.
@@ -86,13 +86,13 @@ pub(super) const ROOT: &[Field] = &[
     on("log", Section(LOG), "What is logged, to standard error.").or("{}"),
     on("providers", Section(PROVIDERS), "Where routes are read from.").or("{}"),
     on("routecert", Section(OWN), "What Traefik does not have.").or("{}"),
+    later("core", Section(CORE), "What holds for all routes."),
+    later("metrics", Section(METRICS), "What is counted."),
     foreign("accessLog"),
     foreign("api"),
-    foreign("core"),
     foreign("experimental"),
     foreign("global"),
     foreign("hostResolver"),
-    foreign("metrics"),
     foreign("ocsp"),
     foreign("ping"),
     foreign("serversTransport"),
@@ -107,14 +107,20 @@ static WHOLE: Shape = Section(ROOT);
 /// Settings of Traefik 2 that Traefik 3 refuses to start with.
 pub(super) const REMOVED: &[&str] = &[
     "experimental.http3",
-    "experimental.kubernetesGateway",
     "providers.consul.namespace",
+    "providers.consul.tls.caOptional",
+    "providers.consulCatalog.endpoint.tls.caOptional",
     "providers.consulCatalog.namespace",
     "providers.docker.swarmMode",
     "providers.docker.tls.caOptional",
+    "providers.etcd.tls.caOptional",
+    "providers.http.tls.caOptional",
     "providers.marathon",
+    "providers.nomad.endpoint.tls.caOptional",
     "providers.nomad.namespace",
     "providers.rancher",
+    "providers.redis.tls.caOptional",
+    "providers.swarm.tls.caOptional",
     "tracing.datadog",
     "tracing.elastic",
     "tracing.haystack",
@@ -122,6 +128,12 @@ pub(super) const REMOVED: &[&str] = &[
     "tracing.jaeger",
     "tracing.spanNameLimit",
     "tracing.zipkin",
+];
+
+/// Deprecated settings, and what to write instead.
+pub(super) const DEPRECATED: &[(&str, &str)] = &[
+    ("core.defaultRuleSyntax", "rules in the v3 syntax"),
+    ("providers.kubernetesIngress.disableIngressClassLookup", "disableClusterScopeResources"),
 ];
 
 /// One step of the way from the root to a value.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Problem;
-use crate::config::schema::REMOVED;
+use crate::config::schema::{DEPRECATED, REMOVED};
 use crate::config::tree::{Node, Place, Value};
 use crate::config::typed::{Is, Typed};
 use crate::config::value::boolean;
@@ -12,12 +12,18 @@ use crate::config::walk::Walk;
 pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const FIRST_LETS_ENCRYPT: &str = "https://acme-v01.api.letsencrypt.org";
 
-/// Settings of Traefik 2 that would be lost without a word.
-pub(super) fn refuse_removed(tree: &Node, walk: &mut Walk) {
+/// Settings of Traefik 2 that would be lost without a word, and those that will be.
+pub(super) fn old_settings(tree: &Node, walk: &mut Walk) {
     for path in REMOVED {
         if let Some(node) = tree.at(path).filter(|node| !matches!(node.value, Value::Null)) {
             let message = "Traefik 3 has this no more and does not start with it; remove it";
             walk.errors.push(Problem::at(&node.place, path, message));
+        }
+    }
+    for (path, new) in DEPRECATED {
+        if let Some(node) = tree.at(path) {
+            let message = format!("is deprecated; write {new} instead");
+            walk.warnings.push(Problem::at(&node.place, path, message));
         }
     }
 }

@@ -98,6 +98,7 @@ impl Walk {
         let Value::Map(entries) = &node.value else {
             return self.wrong(node, key, "expected a map from names to their settings");
         };
+        let is_section = matches!(inner, Shape::Section(_));
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
         let mut typed = BTreeMap::new();
         for entry in entries {
@@ -108,7 +109,7 @@ impl Walk {
             }
             let mut value = match entry.node.value {
                 Value::Null => Typed { place: entry.place.clone(), key: path, is: Is::Empty },
-                Value::Scalar(ref text) if value::boolean(text) == Ok(true) => {
+                Value::Scalar(ref text) if is_section && value::boolean(text) == Ok(true) => {
                     let message = "says nothing alone; give it its settings";
                     self.warnings.push(Problem::at(&entry.place, &path, message));
                     let is = Is::Section(BTreeMap::new());

@@ -59,7 +59,7 @@ fn without_places(mut answer: Value) -> Value {
 }
 
 fn messages(answer: &Value, list: &str) -> String {
-    answer[list].as_array().unwrap().iter().map(|it| format!("{it}\n")).collect()
+    answer[list].as_array().unwrap().iter().map(|it| it.to_string() + "\n").collect()
 }
 
 /// The examples of Traefik's page on certificates resolvers: the keys of the resolver in YAML and

@@ -1,4 +1,4 @@
-//! The keys under `log`, `providers` and `routecert`.
+//! The keys under `core`, `log`, `metrics`, `providers` and `routecert`.
 
 use crate::config::schema::Shape::{
     Anything, Bool, Duration, Integer, List, Named, Secret, Section, Switch, Text, Texts,
@@ -23,12 +23,12 @@ pub(super) const PROVIDERS: &[Field] = &[
     foreign("docker"),
     foreign("ecs"),
     foreign("etcd"),
-    foreign("file"),
+    later("file", Section(FILE), "Routes from files."),
     foreign("http"),
     foreign("knative"),
     on("kubernetesCRD", Switch(KUBERNETES_CRD), "IngressRoutes and what belongs to them."),
     foreign("kubernetesGateway"),
-    foreign("kubernetesIngress"),
+    later("kubernetesIngress", Switch(KUBERNETES_INGRESS), "Ingresses."),
     foreign("kubernetesIngressNGINX"),
     foreign("nomad"),
     foreign("plugin"),
@@ -56,6 +56,61 @@ const KUBERNETES_CRD: &[Field] = &[
     later("safeNaming", Bool, "Names of routers that cannot clash."),
     later("throttleDuration", Duration, "Between two readings.").or("0"),
     on("token", Secret, "Bearer token, or the file that holds it."),
+];
+
+const KUBERNETES_INGRESS: &[Field] = &[
+    on("allowEmptyServices", Bool, "Routes to Services without endpoints."),
+    on("allowExternalNameServices", Bool, "Routes to ExternalName Services."),
+    on("certAuthFilePath", Text, "CA of the API server, a PEM file."),
+    on("crossProviderNamespaces", Texts, "Namespaces that may use other providers' objects."),
+    on("disableClusterScopeResources", Bool, "Read nothing outside namespaces."),
+    on("disableIngressClassLookup", Bool, "Read no IngressClasses."),
+    on("endpoint", Text, "URL of the API server."),
+    on("ingressClass", Text, "Only Ingresses of this class."),
+    on("ingressEndpoint", Section(INGRESS_ENDPOINT), "What is written to the Ingresses' status."),
+    on("labelSelector", Text, "Only Ingresses with these labels."),
+    on("namespaces", Texts, "Only these namespaces."),
+    on("nativeLBByDefault", Bool, "Use Services' own addresses."),
+    on("strictPrefixMatching", Bool, "Prefixes end at a `/`."),
+    on("throttleDuration", Duration, "Between two readings.").or("0"),
+    on("token", Secret, "Bearer token, or the file that holds it."),
+];
+
+const INGRESS_ENDPOINT: &[Field] = &[
+    on("hostname", Text, "A name."),
+    on("ip", Text, "An address."),
+    on("publishedService", Text, "Service whose address is copied, `namespace/name`."),
+];
+
+const FILE: &[Field] = &[
+    on("debugLogGeneratedTemplate", Bool, "Log what a template comes to."),
+    on("directory", Text, "All files of a directory."),
+    on("filename", Text, "One file."),
+    on("watch", Bool, "Read again on change.").or("true"),
+];
+
+pub(super) const CORE: &[Field] = &[
+    on("defaultRuleSyntax", Text, "`v3` or `v2`; deprecated.").or("v3"),
+    on("strictTLSOptions", Bool, "Routes of one host with different TLS options are refused."),
+];
+
+pub(super) const METRICS: &[Field] = &[
+    on("addInternals", Bool, "Count what the program serves itself."),
+    foreign("datadog"),
+    foreign("influxDB2"),
+    foreign("otlp"),
+    on("prometheus", Switch(PROMETHEUS), "Metrics in Prometheus's form."),
+    foreign("statsD"),
+];
+
+const PROMETHEUS: &[Field] = &[
+    on("addEntryPointsLabels", Bool, "By entry point.").or("true"),
+    on("addRoutersLabels", Bool, "By route."),
+    on("addServicesLabels", Bool, "By Service.").or("true"),
+    on("buckets", Texts, "Bounds of the histograms, in seconds."),
+    on("entryPoint", Text, "Where they are served.").or("traefik"),
+    on("headerLabels", Named(&Text), "Labels from headers."),
+    on("manualRouting", Bool, "A route of the user's serves them."),
 ];
 
 pub(super) const OWN: &[Field] = &[

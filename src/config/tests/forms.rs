@@ -27,7 +27,7 @@ fn refuses(reading: Reading, start: &str, part: &str) {
 }
 
 #[track_caller]
-fn warns(reading: Reading, start: &str, part: &str) {
+fn warns(reading: &Reading, start: &str, part: &str) {
     let found = lines(&reading.warnings);
     assert!(reading.config.is_ok(), "{:#?}", reading.config);
     let fits = found.iter().any(|it| it.starts_with(start) && it.contains(part));
@@ -77,7 +77,7 @@ fn flags_have_one_dash_or_two_and_names_of_any_case() {
     refuses(words(&[&deep]), "--api.a", "too deep");
     let twice = ["--entrypoints.a.address=:1", "--entrypoints.A.http.tls=true"];
     refuses(words(&twice), "--entrypoints.A.http.tls: ", "`A` differs only in case from `a`");
-    warns(words(&["--ping", "--", "x"]), "--: ", "left out");
+    warns(&words(&["--ping", "--", "x"]), "--: ", "left out");
 }
 
 #[test]
@@ -105,12 +105,12 @@ fn variables_begin_with_a_key_of_the_root() {
     );
     assert_eq!(variables(&[("TRAEFIK_NETWORK", "x"), ("ROUTECERT_CACHE", "x")]).warnings, []);
     warns(
-        variables(&[("TRAEFIK_ENTRYPOINT_WEB_ADDRESS", ":1")]),
+        &variables(&[("TRAEFIK_ENTRYPOINT_WEB_ADDRESS", ":1")]),
         "TRAEFIK_ENTRYPOINT_",
         "ENTRYPOINTS",
     );
     warns(
-        variables(&[("ROUTECERT_CONFIGFILE", "f.yml")]),
+        &variables(&[("ROUTECERT_CONFIGFILE", "f.yml")]),
         "ROUTECERT_CONFIGFILE: ",
         "--configfile",
     );
@@ -146,11 +146,13 @@ fn lists_of_sections_have_indexes() {
     ]);
     assert_eq!(domains(given), expected);
     let gap = ["--entrypoints.a.address=:1", "--entrypoints.a.http.tls.domains[3].main=w"];
-    warns(words(&gap), "--entrypoints.a.http.tls.domains[3].main: ", "not 0, 1, 2");
+    warns(&words(&gap), "--entrypoints.a.http.tls.domains[3].main: ", "not 0, 1, 2");
 }
 
 #[test]
 fn settings_of_traefik_2_are_refused() {
     let removed = words(&["--providers.docker.swarmMode=true"]);
     refuses(removed, "--providers.docker.swarmMode: providers.docker.swarmMode: ", "no more");
+    let old = ["--core.defaultRuleSyntax=v2"];
+    warns(&words(&old), "--core.defaultRuleSyntax: core.defaultRuleSyntax: ", "is deprecated");
 }
