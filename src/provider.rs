@@ -44,6 +44,14 @@ impl Provider {
         std::iter::once(self.code).chain(list(self.aliases))
     }
 
+    /// The variables that it needs, for people.
+    pub fn needs(&self) -> String {
+        let or = |names: &str, mark| names.replace(mark, " or ");
+        let all = list(self.all_of).map(|names| or(names, '|'));
+        let any = Some(or(self.any_of, ',')).filter(|names| !names.is_empty());
+        all.chain(any).collect::<Vec<_>>().join(", ")
+    }
+
     /// What is to be set still; `is_set` knows which variables are. Empty if nothing is known to
     /// be missing.
     pub fn missing(&self, is_set: impl Fn(&str) -> bool) -> Vec<String> {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::schema::{Field, Meaning, ROOT, Shape};
 use crate::config::value;
+use crate::provider;
 
 /// Tables of all keys, one a part of the configuration.
 pub fn markdown() -> String {
@@ -21,8 +22,29 @@ pub fn markdown() -> String {
     let mut foreign = Vec::new();
     unused(ROOT, "", &mut foreign);
     out.push_str(&foreign.join(", "));
-    out.push_str(".\n");
+    out.push_str(".\n\n");
+    providers(&mut out);
     out
+}
+
+fn providers(out: &mut String) {
+    out.push_str("### DNS providers\n\n");
+    out.push_str("Codes are read in any case; each variable may be replaced by one with `_FILE` behind its name, the path of a file that holds the value.\n\n");
+    out.push_str("| code | name | variables |\n|---|---|---|\n");
+    for provider in provider::all() {
+        let codes: Vec<String> = provider.codes().map(|code| format!("`{code}`")).collect();
+        let gone = if provider.gone { " (shut down)" } else { "" };
+        out.extend([
+            "| ",
+            &codes.join(", "),
+            " | ",
+            provider.name,
+            gone,
+            " | ",
+            &provider.needs(),
+            " |\n",
+        ]);
+    }
 }
 
 fn rows(shape: &Shape, path: &str, out: &mut String) {

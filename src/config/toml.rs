@@ -10,7 +10,8 @@ use crate::config::tree::{Entry, Node, Place, Value};
 
 /// With a syntax error there is no tree.
 pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
-    let reader = Reader { source: source.into(), text };
+    let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let reader = Reader { source: source.into(), text, lines };
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return (!table.get_ref().is_empty())
@@ -27,17 +28,22 @@ pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Op
 struct Reader<'t> {
     source: Arc<str>,
     text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
+
+/// Columns beyond are counted in bytes: to count a long line anew for each value takes long.
+const COUNTED: usize = 1000;
 
 impl Reader<'_> {
     fn place(&self, byte: usize) -> Place {
-        let before = self.text.get(..byte).unwrap_or_default();
-        let last = before.rsplit('\n').next().unwrap_or_default();
-        Place {
-            source: Arc::clone(&self.source),
-            line: before.matches('\n').count() + 1,
-            column: last.chars().count() + 1,
-        }
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let start = line.checked_sub(1).and_then(|at| self.lines.get(at)).copied().unwrap_or(0);
+        let column = match byte.saturating_sub(start) {
+            bytes @ COUNTED.. => bytes,
+            _ => self.text.get(start..byte).unwrap_or_default().chars().count(),
+        };
+        Place { source: Arc::clone(&self.source), line, column: column + 1 }
     }
 
     fn table(&self, table: &DeTable<'_>) -> Value {
