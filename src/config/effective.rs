@@ -136,7 +136,8 @@ impl Shown {
             What::Absent => false,
             What::List(items) => !items.is_empty(),
             What::Map(entries) => {
-                self.origin.is_some() || entries.iter().any(|(_, shown)| shown.is_worth_a_line())
+                let inside = entries.iter().any(|(_, shown)| shown.is_worth_a_line());
+                self.origin.is_some() || (self.honoured && inside)
             }
             What::Single(value) => {
                 let said =
