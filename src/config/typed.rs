@@ -17,7 +17,7 @@ pub(super) enum Is {
     Bool(bool),
     /// There, but a problem was reported already: neither to be used nor to be missed.
     Broken,
-    /// In nanoseconds; negative only at a [`Shape::Delay`].
+    /// In nanoseconds; negative only at a `Shape::Delay`.
     Duration(i64),
     /// A name without content.
     Empty,
