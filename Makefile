@@ -58,6 +58,13 @@ crds: check-programs ## writes crds/ anew
 	  { text = text $$0 "\n" } \
 	  END { flush() }'
 
+.PHONY: reference
+reference: check-programs ## writes the reference of all keys and the editors' schema in docs/ anew
+	cargo build --bin routecert --locked
+	@head=$$(sed '/^## All keys$$/q' docs/configuration.md) && \
+	  { printf '%s\n\n' "$$head"; "$$CARGO_TARGET_DIR"/debug/routecert check --reference; } > docs/configuration.md
+	@"$$CARGO_TARGET_DIR"/debug/routecert check --schema > docs/configuration.schema.json
+
 # One cryptography library in the program, aws-lc: `cargo tree -i` of any other prints nothing.
 .PHONY: one-crypto
 one-crypto:

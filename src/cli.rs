@@ -1,7 +1,10 @@
 //! The command line: parse, build, run one subcommand.
 
+mod check;
 mod rule;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,10 +21,11 @@ use tracing_subscriber::EnvFilter;
 use crate::admin;
 use crate::admin::Ready;
 use crate::api;
+use crate::cli::check::Check;
 use crate::cluster;
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, LogFormat, Reading};
+use crate::config::{Config, LogFormat, Reading, Sources};
 use crate::controller;
 use crate::proxy;
 use crate::proxy::Upstream;
@@ -46,6 +50,8 @@ enum Command {
     Proxy(Front),
     /// Controller and proxy in one process
     Run(Front),
+    /// Validate the configuration and print what it comes to, and where each value came from
+    Check(Check),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
     /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
@@ -54,12 +60,30 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The static configuration, Traefik's YAML with an optional section `routecert:`
-    #[arg(long, visible_alias = "configFile", value_name = "FILE")]
-    configfile: PathBuf,
+    #[command(flatten)]
+    configuration: Configuration,
     /// How to reach the API server; without it KUBECONFIG or the Pod's own account
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+}
+
+/// Where the static configuration comes from: flags, then variables, then the file.
+#[derive(Debug, Args)]
+struct Configuration {
+    /// Traefik's static configuration, YAML or TOML, with an optional section `routecert`
+    #[arg(long, value_name = "FILE")]
+    configfile: Option<PathBuf>,
+    /// Traefik's own flags, such as --entryPoints.web.address=:80; they go before variables
+    /// (`ROUTECERT_…`, `TRAEFIK_…`), and those before the file
+    #[arg(last = true, value_name = "FLAGS")]
+    flags: Vec<String>,
+}
+
+impl Configuration {
+    fn read(&self, environment: &BTreeMap<String, String>) -> Reading {
+        let file = self.configfile.as_deref();
+        config::read(&Sources { file, environment, flags: &self.flags })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -88,14 +112,43 @@ enum Failure {
     Failed(String),
 }
 
+/// Traefik takes its flags in any case, so `--configFile` is `--configfile`.
+pub fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const NAME: &str = "--configfile";
+    let mut ours = true;
+    given
+        .map(|word| {
+            ours = ours && word != "--";
+            let text = word.to_str().filter(|_| ours).unwrap_or_default();
+            let (name, rest) = text.split_at_checked(NAME.len()).unwrap_or_default();
+            let whole = rest.is_empty() || rest.starts_with('=');
+            if whole && name.eq_ignore_ascii_case(NAME) {
+                format!("{NAME}{rest}").into()
+            } else {
+                word
+            }
+        })
+        .collect()
+}
+
 /// Runs one subcommand to its end. `host` names this process in the lease.
-pub fn run(cli: Cli, host: &str, clock: fn() -> Timestamp) -> ExitCode {
-    let outcome = match cli.command {
+pub fn run(
+    cli: &Cli,
+    host: &str,
+    clock: fn() -> Timestamp,
+    environment: &BTreeMap<String, String>,
+) -> ExitCode {
+    let process = |common: &Common, front| {
+        let config = read(common, environment)?;
+        start(common, config, front, (host, clock))
+    };
+    let outcome = match &cli.command {
         Command::Crd => print_crds(),
-        Command::Rule(question) => rule::run(&question),
-        Command::Controller(common) => start(&common, None, host, clock),
-        Command::Proxy(front) => start(&front.common, Some((&front, Alone::Yes)), host, clock),
-        Command::Run(front) => start(&front.common, Some((&front, Alone::No)), host, clock),
+        Command::Rule(question) => rule::run(question),
+        Command::Check(check) => check.run(environment),
+        Command::Controller(common) => process(common, None),
+        Command::Proxy(front) => process(&front.common, Some((front, Alone::Yes))),
+        Command::Run(front) => process(&front.common, Some((front, Alone::No))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,11 +182,10 @@ fn print_crds() -> Result<(), Failure> {
 
 fn start(
     common: &Common,
+    config: Config,
     front: Option<(&Front, Alone)>,
-    host: &str,
-    clock: fn() -> Timestamp,
+    (host, clock): (&str, fn() -> Timestamp),
 ) -> Result<(), Failure> {
-    let config = read(common)?;
     let upstream = front.map(|(front, _)| upstream(front)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -164,15 +216,19 @@ fn start(
 }
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
-fn read(common: &Common) -> Result<Config, Failure> {
-    let Reading { config, warnings } = config::read(&common.configfile);
-    let config = config.map_err(|problems| {
+fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Config, Failure> {
+    let reading = common.configuration.read(environment);
+    let config = reading.config.map_err(|mut problems| {
+        problems.extend(reading.faults.iter().cloned());
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let count = if lines.len() == 1 { "a problem" } else { "problems" };
         Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
     })?;
     start_log(&config);
-    for warning in warnings {
+    for fault in reading.faults {
+        tracing::error!("{fault}");
+    }
+    for warning in reading.warnings {
         tracing::warn!("{warning}");
     }
     Ok(config)

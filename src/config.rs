@@ -1,37 +1,112 @@
-//! The static configuration: Traefik's YAML → one tree that knows its lines → one [`Config`].
+//! The static configuration: Traefik's files, flags and variables → one tree that knows where each
+//! value stands → one [`Config`].
 
 mod build;
+mod effective;
+mod environment;
+mod flags;
 mod near;
+mod reference;
 mod resolvers;
 mod schema;
+mod settle;
 #[cfg(test)]
 mod tests;
+mod toml;
 mod tree;
+mod typed;
 mod value;
 mod walk;
+mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::tree::{Place, shorten};
-use crate::config::walk::{Typed, Walk};
+pub use crate::config::effective::Effective;
+pub use crate::config::reference::{json_schema, markdown};
+use crate::config::tree::{Node, Place, Value, merge, shorten};
+use crate::config::typed::Typed;
+use crate::config::walk::Walk;
 use crate::resolver::Resolver;
 
 const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_PROBLEMS: usize = 200;
 const TOO_LARGE: &str = "is larger than 1 MiB";
+/// The later goes before the earlier.
+const PREFIXES: [&str; 2] = ["TRAEFIK_", "ROUTECERT_"];
 
-/// Reads one YAML file.
-pub fn read(path: &Path) -> Reading {
+/// Where a configuration comes from: a flag goes before a variable, a variable before the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// TOML if its name ends in `.toml`, else YAML. No file is looked for unasked.
+    pub file: Option<&'a Path>,
+    pub environment: &'a BTreeMap<String, String>,
+    /// Traefik's, one a word.
+    pub flags: &'a [String],
+}
+
+/// What a configuration refers to outside of itself; `None`: not to be looked at.
+#[derive(Debug, Clone, Copy, Default)]
+struct Surroundings<'a> {
+    environment: Option<&'a BTreeMap<String, String>>,
+    certificate_file: Option<LookAtFile>,
+}
+
+/// Says what is wrong with a file of certificates.
+type LookAtFile = fn(&Path) -> Result<(), String>;
+
+/// Reads all sources and puts them together.
+pub fn read(sources: &Sources<'_>) -> Reading {
+    let mut walk = Walk::default();
+    let file = file(sources, &mut walk);
+    let whole = Place::whole(
+        &file.as_deref().map_or_else(|| "configuration".to_owned(), |it| it.display().to_string()),
+    );
+    let from_file = file.as_deref().map(|path| file_tree(path, &mut walk));
+    let unreadable = matches!(from_file, Some(None)) && !walk.errors.is_empty();
+    let mut layers = Vec::from_iter(from_file.flatten());
+    for prefix in PREFIXES {
+        layers.extend(environment::parse(sources.environment, prefix, &mut walk));
+    }
+    layers.extend(flags::parse(sources.flags, &mut walk));
+    if unreadable {
+        return Reading { faults: walk.faults, ..Reading::of(Err(walk.errors), walk.warnings) };
+    }
+    if layers.is_empty() && file.is_some() {
+        return Reading::failed(Problem::at(&whole, "", "holds no configuration"));
+    }
+    let around = Surroundings {
+        environment: Some(sources.environment),
+        certificate_file: Some(certificate_file),
+    };
+    understand(layers, &whole, around, walk)
+}
+
+fn file(sources: &Sources<'_>, walk: &mut Walk) -> Option<PathBuf> {
+    let flag = flags::config_file(sources.flags).map(PathBuf::from);
+    let given = sources.file.map(Path::to_path_buf);
+    if let (Some(given), Some(flag)) = (&given, &flag)
+        && given != flag
+    {
+        let message = format!("names another file than --configfile {}", given.display());
+        walk.errors.push(Problem::at(&Place::whole("--configFile"), "", message));
+    }
+    given.or(flag)
+}
+
+fn file_tree(path: &Path, walk: &mut Walk) -> Option<Node> {
     let name = path.display().to_string();
     match contents(path) {
-        Ok(text) => parse(&name, &text),
-        Err(message) => Reading::failed(Problem::at(&Place::whole(&name), "", message)),
+        Ok(text) => text_tree(&name, &text, walk),
+        Err(message) => {
+            walk.errors.push(Problem::at(&Place::whole(&name), "", message));
+            None
+        }
     }
 }
 
@@ -49,22 +124,53 @@ fn contents(path: &Path) -> Result<String, String> {
     })
 }
 
-/// Reads YAML text; `file_name` is what places are named by.
+fn certificate_file(path: &Path) -> Result<(), String> {
+    let text = contents(path)?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(());
+    }
+    Err("has no certificate in PEM form".to_owned())
+}
+
+fn text_tree(name: &str, text: &str, walk: &mut Walk) -> Option<Node> {
+    if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
+        walk.errors.push(Problem::at(&Place::whole(name), "", TOO_LARGE));
+        return None;
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_toml = Path::new(name).extension().is_some_and(|it| it.eq_ignore_ascii_case("toml"));
+    let parse = if is_toml { toml::parse } else { yaml::parse };
+    parse(name, text, &mut walk.errors)
+}
+
+/// Reads the text of one file; `file_name` is what places are named by.
 pub fn parse(file_name: &str, text: &str) -> Reading {
     let whole = Place::whole(file_name);
-    if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
-        return Reading::failed(Problem::at(&whole, "", TOO_LARGE));
-    }
     let mut walk = Walk::default();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let Some(tree) = yaml::parse(file_name, text, &mut walk.errors) else {
+    let Some(tree) = text_tree(file_name, text, &mut walk) else {
         if walk.errors.is_empty() {
             walk.errors.push(Problem::at(&whole, "", "holds no configuration"));
         }
-        return Reading { config: Err(walk.errors), warnings: walk.warnings };
+        return Reading::of(Err(walk.errors), walk.warnings);
     };
-    let typed = walk.root(&tree, schema::ROOT);
-    let config = build::config(&typed, &mut walk);
+    understand(vec![tree], &whole, Surroundings::default(), walk)
+}
+
+/// From the layers, the weakest first, to what they mean together.
+fn understand(
+    layers: Vec<Node>,
+    whole: &Place,
+    around: Surroundings<'_>,
+    mut walk: Walk,
+) -> Reading {
+    let nothing = Node { place: whole.clone(), value: Value::Map(Vec::new()) };
+    let tree = layers.into_iter().reduce(merge).unwrap_or(nothing);
+    settle::old_settings(&tree, &mut walk);
+    let mut typed = walk.root(&tree, schema::ROOT);
+    let no_variables = BTreeMap::new();
+    settle::resolvers(&mut typed, around.environment.unwrap_or(&no_variables), &mut walk);
+    let config = build::config(&typed, around, &mut walk);
+    settle::entry_points(&mut typed, &tree);
     let without_use = [
         (&walk.foreign, "Traefik settings that routecert has no use for"),
         (&walk.not_yet, "known, but not honoured by this version"),
@@ -72,13 +178,15 @@ pub fn parse(file_name: &str, text: &str) -> Reading {
     for (keys, what) in without_use {
         if !keys.is_empty() {
             let message = format!("{what}: {}", keys.join(", "));
-            walk.warnings.push(Problem::at(&whole, "", message));
+            walk.warnings.push(Problem::at(whole, "", message));
         }
     }
-    limit(&mut walk.errors, &whole);
-    limit(&mut walk.warnings, &whole);
+    limit(&mut walk.errors, whole);
+    limit(&mut walk.faults, whole);
+    limit(&mut walk.warnings, whole);
     let config = if walk.errors.is_empty() { Ok(config) } else { Err(walk.errors) };
-    Reading { config, warnings: walk.warnings }
+    let effective = Some(Effective::of(&typed));
+    Reading { faults: walk.faults, effective, ..Reading::of(config, walk.warnings) }
 }
 
 /// Nobody reads more, and a broken generator can make very many.
@@ -150,7 +258,7 @@ pub struct KubernetesCrd {
     pub endpoint: Option<String>,
     pub token: Option<Token>,
     /// PEM.
-    pub cert_auth_file_path: Option<std::path::PathBuf>,
+    pub cert_auth_file_path: Option<PathBuf>,
 }
 
 /// A bearer token, or the path of a file that holds it; its `Debug` shows nothing.
@@ -224,11 +332,19 @@ impl fmt::Display for Problem {
 #[derive(Debug)]
 pub struct Reading {
     pub config: Result<Config, Vec<Problem>>,
+    /// What is wrong with one resolver each, which costs only that resolver.
+    pub faults: Vec<Problem>,
     pub warnings: Vec<Problem>,
+    /// There whenever the text could be read.
+    pub effective: Option<Effective>,
 }
 
 impl Reading {
+    fn of(config: Result<Config, Vec<Problem>>, warnings: Vec<Problem>) -> Self {
+        Self { config, faults: Vec::new(), warnings, effective: None }
+    }
+
     fn failed(problem: Problem) -> Self {
-        Self { config: Err(vec![problem]), warnings: Vec::new() }
+        Self::of(Err(vec![problem]), Vec::new())
     }
 }

@@ -97,6 +97,7 @@ pub mod issue;
 pub mod name;
 pub mod order;
 pub mod plan;
+pub mod provider;
 pub mod proxy;
 pub mod resolver;
 pub mod route;

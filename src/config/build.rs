@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::resolvers;
+use crate::config::typed::{Is, Typed};
 use crate::config::value::{self, Address};
-use crate::config::walk::{Is, Typed, Walk};
+use crate::config::walk::Walk;
 use crate::config::{
     Config, Domain, EntryPoint, EntryPointTls, KubernetesCrd, Log, LogFormat, Own, Problem,
-    Redirect, Token,
+    Redirect, Surroundings, Token,
 };
 
 /// Whatever is wrong goes to `walk`, and a default stands in its place.
-pub(super) fn config(root: &Typed, walk: &mut Walk) -> Config {
+pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) -> Config {
     let entry_points = entry_points(root, walk);
-    let resolvers = resolvers::all(root, &entry_points, walk);
+    let resolvers = resolvers::all(root, &entry_points, around, walk);
     for typed in root.at("entryPoints").into_iter().flat_map(Typed::entries) {
         warn_of_unknown_resolver(typed.1, &resolvers, walk);
     }
@@ -62,11 +63,13 @@ fn entry_point(name: &str, typed: &Typed, walk: &mut Walk) -> Option<EntryPoint>
                 walk.warnings.push(Problem::at(&typed.place, &typed.key, message));
                 return None;
             }
-            _ => "address is missing; give one such as `:80`",
+            _ => "address is missing; give one such as `:80`; the entry point is left out",
         };
-        walk.errors.push(Problem::at(&typed.place, &typed.key, problem));
+        walk.warnings.push(Problem::at(&typed.place, &typed.key, problem));
         return None;
     };
+    trusted(typed, walk);
+    header_names(typed, walk);
     let address = address(field, typed.text("address")?, walk)?;
     if address.udp {
         let message = "UDP has no certificates; the entry point is left out";
@@ -80,6 +83,29 @@ fn entry_point(name: &str, typed: &Typed, walk: &mut Walk) -> Option<EntryPoint>
         redirect: None,
         tls: typed.at("http.tls").map(|tls| entry_point_tls(tls, walk)),
     })
+}
+
+/// Whom to believe: a wrong address here would be nobody, or everybody.
+fn trusted(typed: &Typed, walk: &mut Walk) {
+    let lists = ["forwardedHeaders.trustedIPs", "proxyProtocol.trustedIPs"];
+    for item in lists.iter().flat_map(|path| typed.items(path)) {
+        let text = item.as_text().unwrap_or_default();
+        if let Err(expected) = value::network(text) {
+            walk.errors.push(Problem::about(item, text, expected));
+        }
+    }
+}
+
+fn header_names(typed: &Typed, walk: &mut Walk) {
+    let old = "http.underscoreHeadersStrategy";
+    let Some(field) = typed.at(old) else { return };
+    if typed.at("http.aliasHeadersStrategy").is_some() {
+        let message = "stands beside aliasHeadersStrategy, its new name; remove it";
+        walk.errors.push(Problem::at(&field.place, &field.key, message));
+    } else {
+        let message = "is deprecated; write aliasHeadersStrategy instead";
+        walk.warnings.push(Problem::at(&field.place, &field.key, message));
+    }
 }
 
 fn address(field: &Typed, text: &str, walk: &mut Walk) -> Option<Address> {

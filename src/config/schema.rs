@@ -1,17 +1,30 @@
-//! Every key that is known, the shape of its value, and what this version does with it: data only.
+//! Every key that is known, the shape of its value, its default, what this version does with it:
+//! data only. The documentation and the editors' schema are printed from it.
 
-use Shape::{Anything, Bool, Duration, Integer, List, Named, Section, Switch, Text, Texts};
+mod entry_point;
+mod resolver;
+mod rest;
+
+use crate::config::near::fold;
+use crate::config::schema::entry_point::ENTRY_POINT;
+use crate::config::schema::resolver::RESOLVER;
+use crate::config::schema::rest::{CORE, LOG, METRICS, OWN, PROVIDERS};
+use Shape::{Anything, Named, Section, Switch};
 
 /// What stands at a key.
 pub(super) enum Shape {
     /// Not looked at.
     Anything,
     Bool,
+    /// A duration of one resolver: negative, it costs only that resolver.
+    Delay,
     Duration,
     Integer,
     List(&'static Self),
     /// A map whose keys are names that the user chose.
     Named(&'static Self),
+    /// Never shown.
+    Secret,
     Section(&'static [Field]),
     /// A section that is on as soon as it is there, even empty or as `true`.
     Switch(&'static [Field]),
@@ -24,6 +37,10 @@ pub(super) struct Field {
     pub(super) key: &'static str,
     pub(super) shape: Shape,
     pub(super) meaning: Meaning,
+    /// As it would be written; empty: off, 0, no text. A section with `{}` is always there.
+    pub(super) default: &'static str,
+    /// One line for the reference.
+    pub(super) about: &'static str,
 }
 
 /// What this version does with a key.
@@ -36,35 +53,46 @@ pub(super) enum Meaning {
     Refused(&'static str),
 }
 
-const fn on(key: &'static str, shape: Shape) -> Field {
-    Field { key, shape, meaning: Meaning::Honoured }
+impl Field {
+    const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
 }
 
-const fn later(key: &'static str, shape: Shape) -> Field {
-    Field { key, shape, meaning: Meaning::NotYet }
+const fn on(key: &'static str, shape: Shape, about: &'static str) -> Field {
+    Field { key, shape, meaning: Meaning::Honoured, default: "", about }
+}
+
+const fn later(key: &'static str, shape: Shape, about: &'static str) -> Field {
+    Field { key, shape, meaning: Meaning::NotYet, default: "", about }
 }
 
 const fn foreign(key: &'static str) -> Field {
-    Field { key, shape: Anything, meaning: Meaning::Foreign }
+    Field { key, shape: Anything, meaning: Meaning::Foreign, default: "", about: "" }
 }
 
 const fn refused(key: &'static str, why: &'static str) -> Field {
-    Field { key, shape: Anything, meaning: Meaning::Refused(why) }
+    Field { key, shape: Anything, meaning: Meaning::Refused(why), default: "", about: "" }
 }
 
 pub(super) const ROOT: &[Field] = &[
-    on("certificatesResolvers", Named(&Section(RESOLVER))),
-    on("entryPoints", Named(&Section(ENTRY_POINT))),
-    on("log", Section(LOG)),
-    on("providers", Section(PROVIDERS)),
-    on("routecert", Section(OWN)),
+    on(
+        "certificatesResolvers",
+        Named(&Section(RESOLVER)),
+        "Where certificates come from, by a name that routes use.",
+    ),
+    on("entryPoints", Named(&Section(ENTRY_POINT)), "Where the proxy listens, by name.")
+        .or("http on :80, if none is given"),
+    on("log", Section(LOG), "What is logged, to standard error.").or("{}"),
+    on("providers", Section(PROVIDERS), "Where routes are read from.").or("{}"),
+    on("routecert", Section(OWN), "What Traefik does not have.").or("{}"),
+    later("core", Section(CORE), "What holds for all routes."),
+    later("metrics", Section(METRICS), "What is counted."),
     foreign("accessLog"),
     foreign("api"),
-    foreign("core"),
     foreign("experimental"),
     foreign("global"),
     foreign("hostResolver"),
-    foreign("metrics"),
     foreign("ocsp"),
     foreign("ping"),
     foreign("serversTransport"),
@@ -74,216 +102,55 @@ pub(super) const ROOT: &[Field] = &[
     refused("pilot", "Traefik 3 has no Pilot any more; remove the section"),
 ];
 
-const RESOLVER: &[Field] = &[on("acme", Section(ACME)), later("tailscale", Anything)];
+static WHOLE: Shape = Section(ROOT);
 
-const ACME: &[Field] = &[
-    on("caCertificates", Texts),
-    on("caServer", Text),
-    on("caServerName", Text),
-    on("caSystemCertPool", Bool),
-    later("certificateTimeout", Duration),
-    on("certificatesDuration", Integer),
-    later("clientResponseHeaderTimeout", Duration),
-    on("clientTimeout", Duration),
-    later("disableCommonName", Bool),
-    on("dnsChallenge", Switch(DNS_CHALLENGE)),
-    on("eab", Section(EAB)),
-    on("email", Text),
-    later("emailAddresses", Texts),
-    on("httpChallenge", Switch(HTTP_CHALLENGE)),
-    on("keyType", Text),
-    later("preferredChain", Text),
-    later("profile", Text),
-    on("storage", Text),
-    on("tlsChallenge", Switch(TLS_CHALLENGE)),
+/// Settings of Traefik 2 that Traefik 3 refuses to start with.
+pub(super) const REMOVED: &[&str] = &[
+    "experimental.http3",
+    "providers.consul.namespace",
+    "providers.consul.tls.caOptional",
+    "providers.consulCatalog.endpoint.tls.caOptional",
+    "providers.consulCatalog.namespace",
+    "providers.docker.swarmMode",
+    "providers.docker.tls.caOptional",
+    "providers.etcd.tls.caOptional",
+    "providers.http.tls.caOptional",
+    "providers.marathon",
+    "providers.nomad.endpoint.tls.caOptional",
+    "providers.nomad.namespace",
+    "providers.rancher",
+    "providers.redis.tls.caOptional",
+    "providers.swarm.tls.caOptional",
+    "tracing.datadog",
+    "tracing.elastic",
+    "tracing.haystack",
+    "tracing.instana",
+    "tracing.jaeger",
+    "tracing.spanNameLimit",
+    "tracing.zipkin",
 ];
 
-const EAB: &[Field] = &[on("hmacEncoded", Text), on("kid", Text)];
-
-const HTTP_CHALLENGE: &[Field] = &[on("delay", Duration), on("entryPoint", Text)];
-
-const TLS_CHALLENGE: &[Field] = &[on("delay", Duration)];
-
-const DNS_CHALLENGE: &[Field] = &[
-    on("delayBeforeCheck", Duration),
-    on("disablePropagationCheck", Bool),
-    on("propagation", Section(PROPAGATION)),
-    on("provider", Text),
-    on("resolvers", Texts),
+/// Deprecated settings, and what to write instead.
+pub(super) const DEPRECATED: &[(&str, &str)] = &[
+    ("core.defaultRuleSyntax", "rules in the v3 syntax"),
+    ("providers.kubernetesIngress.disableIngressClassLookup", "disableClusterScopeResources"),
 ];
 
-const PROPAGATION: &[Field] = &[
-    on("delayBeforeChecks", Duration),
-    on("disableANSChecks", Bool),
-    on("disableChecks", Bool),
-    on("requireAllRNS", Bool),
-];
+/// One step of the way from the root to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Index(usize),
+    Key(String),
+}
 
-const ENTRY_POINT: &[Field] = &[
-    on("address", Text),
-    later("allowACMEByPass", Bool),
-    later("asDefault", Bool),
-    later("forwardedHeaders", Section(FORWARDED_HEADERS)),
-    on("http", Section(HTTP)),
-    later("http2", Section(HTTP2)),
-    later("http3", Switch(HTTP3)),
-    later("observability", Section(OBSERVABILITY)),
-    later("proxyProtocol", Switch(PROXY_PROTOCOL)),
-    later("reusePort", Bool),
-    later("transport", Section(TRANSPORT)),
-    later("udp", Section(UDP)),
-];
-
-const HTTP: &[Field] = &[
-    later("aliasHeadersStrategy", Text),
-    later("encodeQuerySemicolons", Bool),
-    later("encodedCharacters", Section(ENCODED_CHARACTERS)),
-    later("maxHeaderBytes", Integer),
-    refused(
-        "middlewares",
-        "this version cannot apply middlewares, and to serve without them would weaken what they protect; \
-         remove the key, or leave this entry point to Traefik",
-    ),
-    on("redirections", Section(REDIRECTIONS)),
-    later("sanitizePath", Bool),
-    on("tls", Switch(TLS)),
-    later("underscoreHeadersStrategy", Text),
-];
-
-const REDIRECTIONS: &[Field] = &[on("entryPoint", Section(REDIRECTION))];
-
-const REDIRECTION: &[Field] =
-    &[on("permanent", Bool), later("priority", Integer), on("scheme", Text), on("to", Text)];
-
-const TLS: &[Field] =
-    &[on("certResolver", Text), on("domains", List(&Section(DOMAIN))), later("options", Text)];
-
-const DOMAIN: &[Field] = &[on("main", Text), on("sans", Texts)];
-
-const ENCODED_CHARACTERS: &[Field] = &[
-    on("allowEncodedBackSlash", Bool),
-    on("allowEncodedHash", Bool),
-    on("allowEncodedNullCharacter", Bool),
-    on("allowEncodedPercent", Bool),
-    on("allowEncodedQuestionMark", Bool),
-    on("allowEncodedSemicolon", Bool),
-    on("allowEncodedSlash", Bool),
-];
-
-const HTTP2: &[Field] = &[
-    on("maxConcurrentStreams", Integer),
-    on("maxDecoderHeaderTableSize", Integer),
-    on("maxEncoderHeaderTableSize", Integer),
-];
-
-const HTTP3: &[Field] = &[on("advertisedPort", Integer)];
-
-const OBSERVABILITY: &[Field] =
-    &[on("accessLogs", Bool), on("metrics", Bool), on("traceVerbosity", Text), on("tracing", Bool)];
-
-const FORWARDED_HEADERS: &[Field] = &[
-    on("connection", Texts),
-    on("insecure", Bool),
-    on("notAppendXForwardedFor", Bool),
-    on("trustedIPs", Texts),
-];
-
-const PROXY_PROTOCOL: &[Field] = &[on("insecure", Bool), on("trustedIPs", Texts)];
-
-const TRANSPORT: &[Field] = &[
-    on("keepAliveMaxRequests", Integer),
-    on("keepAliveMaxTime", Duration),
-    on("lifeCycle", Section(LIFE_CYCLE)),
-    on("respondingTimeouts", Section(RESPONDING_TIMEOUTS)),
-];
-
-const LIFE_CYCLE: &[Field] =
-    &[on("graceTimeOut", Duration), on("requestAcceptGraceTimeout", Duration)];
-
-const RESPONDING_TIMEOUTS: &[Field] =
-    &[on("idleTimeout", Duration), on("readTimeout", Duration), on("writeTimeout", Duration)];
-
-const UDP: &[Field] = &[on("timeout", Duration)];
-
-const LOG: &[Field] = &[
-    later("compress", Bool),
-    later("filePath", Text),
-    on("format", Text),
-    on("level", Text),
-    later("maxAge", Integer),
-    later("maxBackups", Integer),
-    later("maxSize", Integer),
-    later("noColor", Bool),
-    later("otlp", Anything),
-];
-
-const PROVIDERS: &[Field] = &[
-    foreign("consul"),
-    foreign("consulCatalog"),
-    foreign("docker"),
-    foreign("ecs"),
-    foreign("etcd"),
-    foreign("file"),
-    foreign("http"),
-    foreign("knative"),
-    on("kubernetesCRD", Switch(KUBERNETES_CRD)),
-    foreign("kubernetesGateway"),
-    foreign("kubernetesIngress"),
-    foreign("kubernetesIngressNGINX"),
-    foreign("nomad"),
-    foreign("plugin"),
-    foreign("precedence"),
-    foreign("providersThrottleDuration"),
-    foreign("redis"),
-    foreign("rest"),
-    foreign("swarm"),
-    foreign("zooKeeper"),
-];
-
-const KUBERNETES_CRD: &[Field] = &[
-    later("allowCrossNamespace", Bool),
-    later("allowEmptyServices", Bool),
-    later("allowExternalNameServices", Bool),
-    on("certAuthFilePath", Text),
-    later("crossProviderNamespaces", Texts),
-    later("defaultTLSResourcesNamespace", Text),
-    later("disableClusterScopeResources", Bool),
-    on("endpoint", Text),
-    on("ingressClass", Text),
-    on("labelSelector", Text),
-    on("namespaces", Texts),
-    later("nativeLBByDefault", Bool),
-    later("safeNaming", Bool),
-    later("throttleDuration", Duration),
-    on("token", Text),
-];
-
-const OWN: &[Field] = &[
-    on("adminAddress", Text),
-    later("allowCrossNamespaceHosts", Bool),
-    later("ari", Bool),
-    on("certificatesNamespace", Text),
-    on("controllerNamespace", Text),
-    later("defaultTLSResourcesNamespace", Text),
-    later("grants", List(&Section(GRANT))),
-    later("hostHold", Duration),
-    later("keepKeys", Bool),
-    later("providedBeforeExpired", Bool),
-    on("removeAfter", Duration),
-    later("resolvers", Named(&Section(OWN_RESOLVER))),
-    later("selfCheck", Section(SELF_CHECK)),
-    later("store", Text),
-];
-
-const GRANT: &[Field] = &[on("domains", Texts), on("namespaces", Texts)];
-
-const OWN_RESOLVER: &[Field] =
-    &[on("ari", Bool), on("fallbackResolver", Text), on("rehearsalCaServer", Text)];
-
-const SELF_CHECK: &[Field] = &[
-    on("enabled", Bool),
-    on("httpPort", Integer),
-    on("resolvers", Texts),
-    on("timeout", Duration),
-    on("tlsPort", Integer),
-];
+/// What stands at a path; `None` if there is no such key.
+pub(super) fn shape(path: &[Step]) -> Option<&'static Shape> {
+    path.iter().try_fold(&WHOLE, |shape, step| match (shape, step) {
+        (Anything, _) => Some(shape),
+        (Section(fields) | Switch(fields), Step::Key(key)) => {
+            fields.iter().find(|field| fold(field.key) == fold(key)).map(|field| &field.shape)
+        }
+        (Named(inner), Step::Key(_)) | (Shape::List(inner), Step::Index(_)) => Some(*inner),
+        _ => None,
+    })
+}

@@ -1,5 +1,6 @@
 //! Facts about the configuration, one line each.
 
+mod forms;
 mod text;
 
 use std::time::Duration;
@@ -26,7 +27,8 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 fn warnings(text: &str) -> Vec<String> {
-    reading(text).warnings.iter().map(ToString::to_string).collect()
+    let reading = reading(text);
+    reading.faults.iter().chain(&reading.warnings).map(ToString::to_string).collect()
 }
 
 /// The only error begins with `start` and has `part`.
@@ -310,7 +312,9 @@ fn entry_point_tls_is_on_as_a_map_or_true() {
             .clone()
     };
     assert!(tls("{}").is_some() && tls("true").is_some());
-    assert!(tls("false").is_none() && tls("").is_none() && tls("yes").is_none());
+    assert!(tls("false").is_none() && tls("yes").is_none());
+    refuses("entryPoints: {a: {address: ':1', http: {tls: }}}", "f.yml:1:34: ", "without any");
+    refuses("entryPoints: {a: }", "f.yml:1:14: entryPoints: ", "only names without settings");
     assert_eq!(tls("{domains: [{sans: [a, b]}]}").unwrap().domains[0].main, "a");
     warns(
         "entryPoints: {a: {address: ':1', http: {tls: {certResolver: le}}}}",
@@ -358,13 +362,13 @@ fn a_fault_of_a_resolver_costs_only_that_resolver() {
 
 #[test]
 fn a_resolver_without_acme_is_left_out() {
-    for text in ["{le: {}}", "{le: }", "{le: {tailscale: {}}}"] {
+    for text in ["{le: {}}", "{le: {tailscale: {}}}"] {
         let text = format!("certificatesResolvers: {text}");
         warns(&text, "certificatesResolvers.le: has no acme section");
         assert!(config(&text).resolvers.is_empty());
     }
     refuses(
-        "certificatesResolvers: {le: {acme: {}, tailscale: {}}}",
+        "certificatesResolvers: {le: {acme: {email: a@b.c}, tailscale: {}}}",
         "f.yml:1:",
         "both acme and tailscale",
     );

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::near::fold;
+use crate::config::value::boolean;
+
 /// Where something stands. A line of 0: the source has no lines, or the whole of it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// A file's name; a flag or a variable could stand here too.
+    /// A file's name, a flag with its dashes, or a variable's name.
     pub(super) source: Arc<str>,
     pub(super) line: usize,
     pub(super) column: usize,
@@ -52,6 +55,23 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// The value at a path of keys with dots between, letters of any case.
+    pub(super) fn at(&self, path: &str) -> Option<&Self> {
+        path.split('.').try_fold(self, |node, key| match &node.value {
+            Value::Map(entries) => {
+                entries.iter().find(|entry| fold(&entry.key) == fold(key)).map(|entry| &entry.node)
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn scalar(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// For "found …".
     pub(super) fn describe(&self) -> String {
         match &self.value {
@@ -60,6 +80,32 @@ impl Node {
             Value::Null => "nothing".to_owned(),
             Value::Scalar(text) => format!("`{}`", shorten(text)),
         }
+    }
+}
+
+/// What `upper` says goes before what `lower` says, key by key; lists are replaced as a whole.
+/// A name keeps the spelling of the lower one, so that a variable finds the resolver of a file.
+pub(super) fn merge(lower: Node, upper: Node) -> Node {
+    match (lower.value, upper.value) {
+        (Value::Map(mut entries), Value::Map(above)) => {
+            for entry in above {
+                let known = entries.iter().position(|known| fold(&known.key) == fold(&entry.key));
+                match known {
+                    Some(at) => {
+                        let below = entries.remove(at);
+                        let node = merge(below.node, entry.node);
+                        entries.insert(at, Entry { node, ..below });
+                    }
+                    None => entries.push(entry),
+                }
+            }
+            Node { place: lower.place, value: Value::Map(entries) }
+        }
+        // Switched on again: the settings below hold.
+        (Value::Map(entries), Value::Scalar(text)) if boolean(&text) == Ok(true) => {
+            Node { place: lower.place, value: Value::Map(entries) }
+        }
+        (_, value) => Node { place: upper.place, value },
     }
 }
 
@@ -74,4 +120,9 @@ pub(super) fn shorten(text: &str) -> String {
 
 fn printable(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// Keys end up in messages, so what the user wrote is kept short and printable.
+pub(super) fn join(section: &str, key: &str) -> String {
+    if section.is_empty() { shorten(key) } else { format!("{section}.{}", shorten(key)) }
 }

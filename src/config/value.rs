@@ -19,18 +19,18 @@ pub(super) fn integer(text: &str) -> Result<i64, &'static str> {
 
 const DURATION: &str = "expected a duration such as 30s, 1h30m, or a number of seconds";
 
-/// Seconds, or Go's form: numbers (with fractions) each followed by its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    let unsigned = match text.strip_prefix('-') {
-        Some(rest) if !rest.is_empty() => return Err("must not be negative"),
-        _ => text.strip_prefix('+').unwrap_or(text),
+/// In nanoseconds, as in Go: seconds, or numbers (with fractions) each followed by its unit.
+pub(super) fn duration(text: &str) -> Result<i64, &'static str> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     if unsigned.is_empty() {
         return Err(DURATION);
     }
     if unsigned.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
         let seconds: i64 = unsigned.replace('_', "").parse().ok().ok_or(DURATION)?;
-        return limited(i128::from(seconds) * NANOS);
+        return limited(i128::from(seconds) * NANOS).map(|nanos| sign * nanos);
     }
     let (mut rest, mut total) = (unsigned, 0_i128);
     while !rest.is_empty() {
@@ -39,17 +39,47 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         limited(total)?;
         rest = behind;
     }
-    limited(total)
+    limited(total).map(|nanos| sign * nanos)
 }
+
+pub(super) const NEGATIVE: &str = "must not be negative";
 
 const NANOS: i128 = 1_000_000_000;
 
 /// Go's durations end at 2⁶³ nanoseconds.
-fn limited(nanos: i128) -> Result<Duration, &'static str> {
-    match u64::try_from(nanos) {
-        Ok(nanos) if i64::try_from(nanos).is_ok() => Ok(Duration::from_nanos(nanos)),
-        _ => Err("is too long"),
+fn limited(nanos: i128) -> Result<i64, &'static str> {
+    i64::try_from(nanos).ok().ok_or("is too long")
+}
+
+/// Seconds, as JSON has them: whole ones without a fraction.
+pub(super) fn seconds(nanos: i64) -> serde_json::Number {
+    if nanos % 1_000_000_000 == 0 {
+        return (nanos / 1_000_000_000).into();
     }
+    let fraction = Duration::from_nanos(nanos.unsigned_abs()).as_secs_f64();
+    let signed = if nanos < 0 { -fraction } else { fraction };
+    serde_json::Number::from_f64(signed).unwrap_or_else(|| 0.into())
+}
+
+/// An address, or a network with its number of bits.
+pub(super) fn network(text: &str) -> Result<(), &'static str> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let address: IpAddr = address.parse().ok().ok_or(NETWORK)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let fits = bits.is_none_or(|bits| bits.parse().is_ok_and(|bits: u8| bits <= most));
+    if fits { Ok(()) } else { Err(NETWORK) }
+}
+
+const NETWORK: &str = "expected an address or a network such as 10.0.0.0/8";
+
+/// A DNS server, `host` or `host:port`.
+pub(super) fn server(text: &str) -> Result<(), &'static str> {
+    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    let named =
+        host.contains(|c: char| c.is_ascii_alphabetic()) && !matches!(text, "true" | "false");
+    let address =
+        text.parse::<IpAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if named || address { Ok(()) } else { Err("is neither an address nor a host's name") }
 }
 
 /// One number with its unit in nanoseconds, and what stands behind.

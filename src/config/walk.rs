@@ -1,117 +1,19 @@
 //! Tree and schema → typed tree: folds the case of keys, and notes every problem on the way.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::config::Problem;
 use crate::config::near::{beginning, fold, nearest};
 use crate::config::schema::{Field, Meaning, Shape};
-use crate::config::tree::{Entry, Node, Place, Value, shorten};
+use crate::config::tree::{Entry, Node, Place, Value, join, shorten};
+use crate::config::typed::{Is, Typed};
 use crate::config::value;
-
-/// A value of the right shape, with its key and place for what a later look finds wrong.
-pub(super) struct Typed {
-    pub(super) place: Place,
-    /// The key with its path, in the right spelling.
-    pub(super) key: String,
-    pub(super) is: Is,
-}
-
-pub(super) enum Is {
-    Bool(bool),
-    /// There, but a problem was reported already: neither to be used nor to be missed.
-    Broken,
-    Duration(Duration),
-    /// A name without content.
-    Empty,
-    Integer(i64),
-    List(Vec<Typed>),
-    /// By right spelling; names of the user as written.
-    Section(BTreeMap<String, Typed>),
-    Text(String),
-}
-
-impl Typed {
-    pub(super) fn entry(&self, key: &str) -> Option<&Self> {
-        match &self.is {
-            Is::Section(entries) => entries.get(key),
-            _ => None,
-        }
-    }
-
-    /// The value at a path of keys with dots between.
-    pub(super) fn at(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |typed, key| typed.entry(key))
-    }
-
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&String, &Self)> {
-        let entries = match &self.is {
-            Is::Section(entries) => Some(entries),
-            _ => None,
-        };
-        entries.into_iter().flatten()
-    }
-
-    pub(super) fn items(&self, path: &str) -> impl Iterator<Item = &Self> {
-        let items = match self.at(path).map(|typed| &typed.is) {
-            Some(Is::List(items)) => items.as_slice(),
-            _ => &[],
-        };
-        items.iter()
-    }
-
-    pub(super) fn text(&self, path: &str) -> Option<&str> {
-        match &self.at(path)?.is {
-            Is::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Like [`Self::text`], but an empty text counts as absent.
-    pub(super) fn filled(&self, path: &str) -> Option<String> {
-        self.text(path).filter(|text| !text.is_empty()).map(str::to_owned)
-    }
-
-    pub(super) fn texts(&self, path: &str) -> Vec<String> {
-        self.items(path).filter_map(|item| item.as_text()).map(str::to_owned).collect()
-    }
-
-    fn as_text(&self) -> Option<&str> {
-        match &self.is {
-            Is::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub(super) fn boolean(&self, path: &str) -> Option<bool> {
-        match self.at(path)?.is {
-            Is::Bool(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(super) fn integer(&self, path: &str) -> Option<i64> {
-        match self.at(path)?.is {
-            Is::Integer(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(super) fn duration(&self, path: &str) -> Option<Duration> {
-        match self.at(path)?.is {
-            Is::Duration(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        matches!(self.is, Is::Broken)
-    }
-}
 
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) errors: Vec<Problem>,
+    /// What makes one resolver unusable, and nothing else.
+    pub(super) faults: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     /// Paths of keys with [`Meaning::NotYet`].
     pub(super) not_yet: Vec<String>,
@@ -133,9 +35,12 @@ impl Walk {
             Shape::Section(fields) => self.section(node, key, fields),
             Shape::Switch(fields) => self.switch(node, key, fields),
             Shape::Texts => self.texts(node, key),
-            Shape::Bool | Shape::Duration | Shape::Integer | Shape::Text => {
-                self.scalar(node, key, shape)
-            }
+            Shape::Bool
+            | Shape::Delay
+            | Shape::Duration
+            | Shape::Integer
+            | Shape::Secret
+            | Shape::Text => self.scalar(node, key, shape),
         };
         Typed { place: node.place.clone(), key: key.to_owned(), is }
     }
@@ -152,7 +57,11 @@ impl Walk {
         };
         let read = match shape {
             Shape::Bool => value::boolean(text).map(Is::Bool),
-            Shape::Duration => value::duration(text).map(Is::Duration),
+            Shape::Delay => value::duration(text).map(Is::Duration),
+            Shape::Duration => match value::duration(text) {
+                Ok(nanos) if nanos < 0 => Err(value::NEGATIVE),
+                read => read.map(Is::Duration),
+            },
             Shape::Integer => value::integer(text).map(Is::Integer),
             _ => Ok(Is::Text(text.clone())),
         };
@@ -160,15 +69,15 @@ impl Walk {
     }
 
     fn texts(&mut self, node: &Node, key: &str) -> Is {
-        let text = |node: &Node, text: &str| Typed {
+        let text = |(n, text): (usize, &str)| Typed {
             place: node.place.clone(),
-            key: key.to_owned(),
+            key: format!("{key}[{n}]"),
             is: Is::Text(text.to_owned()),
         };
         match &node.value {
             Value::Scalar(all) => {
                 let parts = all.split(',').map(str::trim).filter(|part| !part.is_empty());
-                Is::List(parts.map(|part| text(node, part)).collect())
+                Is::List(parts.enumerate().map(text).collect())
             }
             Value::List(_) => self.list(node, key, &Shape::Text),
             _ => self.wrong(node, key, "expected a list of texts"),
@@ -189,6 +98,7 @@ impl Walk {
         let Value::Map(entries) = &node.value else {
             return self.wrong(node, key, "expected a map from names to their settings");
         };
+        let is_section = matches!(inner, Shape::Section(_));
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
         let mut typed = BTreeMap::new();
         for entry in entries {
@@ -199,10 +109,19 @@ impl Walk {
             }
             let mut value = match entry.node.value {
                 Value::Null => Typed { place: entry.place.clone(), key: path, is: Is::Empty },
+                Value::Scalar(ref text) if is_section && value::boolean(text) == Ok(true) => {
+                    let message = "says nothing alone; give it its settings";
+                    self.warnings.push(Problem::at(&entry.place, &path, message));
+                    let is = Is::Section(BTreeMap::new());
+                    Typed { place: entry.place.clone(), key: path, is }
+                }
                 _ => self.typed(&entry.node, &path, inner),
             };
             value.place = entry.place.clone();
             typed.insert(entry.key.clone(), value);
+        }
+        if !typed.is_empty() && typed.values().all(|value| matches!(value.is, Is::Empty)) {
+            self.errors.push(Problem::at(&node.place, key, "has only names without settings"));
         }
         Is::Section(typed)
     }
@@ -224,6 +143,9 @@ impl Walk {
     }
 
     fn section(&mut self, node: &Node, key: &str, fields: &'static [Field]) -> Is {
+        if node.scalar().is_some_and(|text| value::boolean(text) == Ok(false)) {
+            return Is::Empty;
+        }
         let Value::Map(entries) = &node.value else {
             let known: Vec<&str> = fields.iter().map(|field| field.key).collect();
             return self.wrong(node, key, &format!("expected a map with {}", known.join(", ")));
@@ -291,11 +213,17 @@ impl Walk {
             }
             return None;
         }
+        let inner = path.contains('.') && matches!(field.shape, Shape::Section(_));
+        if inner && without_content(&entry.node) {
+            let message = "is there without any setting; remove it, or give it one";
+            self.errors.push(Problem::at(&entry.place, &path, message));
+            return Some(Typed { place: entry.place.clone(), key: path, is: Is::Broken });
+        }
         let mut typed = self.typed(&entry.node, &path, &field.shape);
         if matches!(typed.is, Is::Section(_)) {
             typed.place = entry.place.clone();
         }
-        if matches!(field.shape, Shape::Switch(_)) && matches!(typed.is, Is::Empty) {
+        if matches!(typed.is, Is::Empty) {
             return None;
         }
         if matches!(field.meaning, Meaning::NotYet) {
@@ -349,6 +277,14 @@ fn within(fields: &'static [Field], written: &str) -> Option<(&'static str, Stri
     })
 }
 
+/// A section in which nothing is set. Traefik refuses it.
+fn without_content(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(entries) => entries.iter().all(|entry| matches!(entry.node.value, Value::Null)),
+        _ => false,
+    }
+}
+
 fn is_empty(node: &Node) -> bool {
     match &node.value {
         Value::List(items) => items.is_empty(),
@@ -356,9 +292,4 @@ fn is_empty(node: &Node) -> bool {
         Value::Null => true,
         Value::Scalar(_) => false,
     }
-}
-
-/// Keys end up in messages, so what the user wrote is kept short and printable.
-fn join(section: &str, key: &str) -> String {
-    if section.is_empty() { shorten(key) } else { format!("{section}.{}", shorten(key)) }
 }

@@ -132,7 +132,7 @@ impl Builder {
     }
 
     fn scalar(
-        &self,
+        &mut self,
         text: &str,
         written: Written,
         tag: Option<&Tag>,
@@ -146,6 +146,18 @@ impl Builder {
         match kind {
             "" if matches!(text, "" | "~" | "null" | "Null" | "NULL") => Ok(Value::Null),
             "null" => Ok(Value::Null),
+            "" if is_date(text) => {
+                let problem = self.fault(at, "is a date in YAML; put it into quotes");
+                self.problems.push(problem);
+                Ok(Value::Null)
+            }
+            "" if is_other_number(text) => {
+                let shown = shorten(text);
+                let message = format!("YAML reads `{shown}` as another number; put it into quotes");
+                let problem = self.fault(at, message);
+                self.problems.push(problem);
+                Ok(Value::Scalar(text.to_owned()))
+            }
             "" | "str" | "int" | "bool" | "float" | "timestamp" => {
                 Ok(Value::Scalar(text.to_owned()))
             }
@@ -241,9 +253,43 @@ fn read_key(node: Node, written: Written) -> Result<(Place, Key), Problem> {
         Value::Scalar(text) if written == Written::Plain && text == "<<" => {
             Ok((node.place, Key::Merge))
         }
+        Value::Scalar(text) if written == Written::Plain && is_word_of_yaml(&text) => {
+            let message = format!("`{text}` as a key is no text in YAML; put it into quotes");
+            Err(Problem::at(&node.place, "", message))
+        }
         Value::Scalar(text) => Ok((node.place, Key::Name(text))),
         _ => Err(Problem::at(&node.place, "", "a key must be plain text; put it into quotes")),
     }
+}
+
+fn is_word_of_yaml(text: &str) -> bool {
+    matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+}
+
+/// `2026-01-01`, with or without a time.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let mut number = |length: usize| {
+        let part = parts.next().unwrap_or_default();
+        part.get(..length).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+            && part.get(length..).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(['T', 't', ' ']) && rest.contains(':')
+            })
+    };
+    number(4) && number(2) && number(2)
+}
+
+/// Octal, hexadecimal or binary, or too large to be kept exactly.
+fn is_other_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let rest = digits.strip_prefix('0').unwrap_or_default();
+    let all = |text: &str, radix| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
+    let prefixed = |prefix, radix| rest.strip_prefix(prefix).is_some_and(|rest| all(rest, radix));
+    all(rest, 8)
+        || prefixed('x', 16)
+        || prefixed('o', 8)
+        || prefixed('b', 2)
+        || (digits.len() > 19 && all(digits, 10))
 }
 
 fn merge(node: Node, place: &Place, entries: &mut Vec<Entry>) -> Result<(), Problem> {

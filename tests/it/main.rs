@@ -18,6 +18,7 @@ mod rule_body;
 
 mod accounts;
 mod by_hand;
+mod check;
 mod front;
 mod issuing;
 mod keeping;

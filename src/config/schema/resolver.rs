@@ -1,0 +1,78 @@
+//! The keys under `certificatesResolvers.<name>`.
+
+use crate::config::schema::Shape::{
+    Anything, Bool, Delay, Integer, Secret, Section, Switch, Text, Texts,
+};
+use crate::config::schema::{Field, later, on};
+
+pub(super) const RESOLVER: &[Field] = &[
+    on("acme", Section(ACME), "A CA that speaks ACME (RFC 8555)."),
+    later("tailscale", Anything, "Certificates of Tailscale; such a resolver is left out."),
+];
+
+const ACME: &[Field] = &[
+    on(
+        "caCertificates",
+        Texts,
+        "PEM files that the CA's own HTTPS certificate is checked against.",
+    ),
+    on("caServer", Text, "URL of the CA's directory.")
+        .or("https://acme-v02.api.letsencrypt.org/directory"),
+    on("caServerName", Text, "Name expected in the CA's certificate, in place of the URL's host."),
+    on("caSystemCertPool", Bool, "Trust the system's roots beside `caCertificates`."),
+    later("certificateTimeout", Delay, "How long to wait for the CA to issue.").or("30s"),
+    on(
+        "certificatesDuration",
+        Integer,
+        "Lifetime that the CA gives, in hours; decides when to renew.",
+    )
+    .or("2160"),
+    later(
+        "clientResponseHeaderTimeout",
+        Delay,
+        "How long to wait for the head of an answer of the CA.",
+    )
+    .or("30s"),
+    on("clientTimeout", Delay, "How long one exchange with the CA may take.").or("2m"),
+    later("disableCommonName", Bool, "Certificates without a common name."),
+    on("dnsChallenge", Switch(DNS_CHALLENGE), "Prove names by a TXT record (DNS-01)."),
+    on("eab", Section(EAB), "External account binding (RFC 8555 §7.3.4)."),
+    on("email", Text, "Contact of the account."),
+    later("emailAddresses", Texts, "Mail addresses to put into certificates."),
+    on("httpChallenge", Switch(HTTP_CHALLENGE), "Prove names over HTTP on port 80 (HTTP-01)."),
+    on("keyType", Text, "EC256, EC384, RSA2048, RSA4096 or RSA8192; EC256 is advised.")
+        .or("RSA4096"),
+    later("preferredChain", Text, "Issuer of the chain to prefer, if the CA offers several."),
+    later("profile", Text, "Profile to ask the CA for."),
+    on("storage", Text, "Traefik's file; certificates are kept in the cluster instead.")
+        .or("acme.json"),
+    on("tlsChallenge", Switch(TLS_CHALLENGE), "Prove names in the TLS handshake (TLS-ALPN-01)."),
+];
+
+const EAB: &[Field] = &[
+    on("hmacEncoded", Secret, "Key from the CA, in base64url."),
+    on("kid", Text, "Name of that key."),
+];
+
+const HTTP_CHALLENGE: &[Field] = &[
+    on("delay", Delay, "Wait between publishing the answer and telling the CA.").or("0"),
+    on("entryPoint", Text, "The entry point that the CA reaches on port 80."),
+];
+
+const TLS_CHALLENGE: &[Field] =
+    &[on("delay", Delay, "Wait between publishing the answer and telling the CA.").or("0")];
+
+const DNS_CHALLENGE: &[Field] = &[
+    on("delayBeforeCheck", Delay, "Deprecated: `propagation.delayBeforeChecks`.").or("0"),
+    on("disablePropagationCheck", Bool, "Deprecated: `propagation.disableChecks`."),
+    on("propagation", Section(PROPAGATION), "How to see that the record is there.").or("{}"),
+    on("provider", Text, "Code of the DNS provider; its credentials are variables."),
+    on("resolvers", Texts, "DNS servers to ask, `host:port`."),
+];
+
+const PROPAGATION: &[Field] = &[
+    on("delayBeforeChecks", Delay, "Wait before the first look.").or("0"),
+    on("disableANSChecks", Bool, "Do not ask the zone's own servers."),
+    on("disableChecks", Bool, "Do not look at all."),
+    on("requireAllRNS", Bool, "All of `resolvers` must have the record."),
+];
