@@ -80,6 +80,12 @@ struct Configuration {
 }
 
 impl Configuration {
+    /// To run on defaults alone is nobody's wish.
+    fn is_nothing(&self, environment: &BTreeMap<String, String>) -> bool {
+        let ours = |name: &String| name.starts_with("ROUTECERT_") || name.starts_with("TRAEFIK_");
+        self.configfile.is_none() && self.flags.is_empty() && !environment.keys().any(ours)
+    }
+
     fn read(&self, environment: &BTreeMap<String, String>) -> Reading {
         let file = self.configfile.as_deref();
         config::read(&Sources { file, environment, flags: &self.flags })
@@ -217,6 +223,11 @@ fn start(
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
 fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Config, Failure> {
+    if common.configuration.is_nothing(environment) {
+        let message = "no configuration: give --configfile FILE, Traefik's flags behind `--`, or \
+                       variables ROUTECERT_… or TRAEFIK_…";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
     let reading = common.configuration.read(environment);
     let config = reading.config.map_err(|mut problems| {
         problems.extend(reading.faults.iter().cloned());
