@@ -34,11 +34,11 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`name`] | pure |
+//! | 0 | [`name`], [`provider`] | pure |
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
-//! | 4 | [`api`], [`config`], [`challenge`] | pure, but for [`config::read`]'s one file |
+//! | 4 | [`api`], [`config`], [`challenge`] | pure, but for the files that [`config::read`] reads |
 //! | 5 | [`route`], [`order`], [`cluster`] | the first two pure |
 //! | 6 | [`source`], [`world`], [`acme`], [`store`] | `world` pure |
 //! | 7 | [`plan`], [`issue`] | `plan` pure |
