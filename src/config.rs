@@ -217,6 +217,8 @@ pub struct EntryPoint {
     /// `None`: all addresses, IPv4 and IPv6.
     pub host: Option<IpAddr>,
     pub port: u16,
+    /// Routes that name no entry point get this one; if none is marked so, all.
+    pub as_default: bool,
     /// `http.redirections.entryPoint`.
     pub redirect: Option<Redirect>,
     /// `http.tls`: what routes without a `tls` of their own get.

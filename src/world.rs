@@ -239,8 +239,8 @@ impl World {
         if let Some(tls) = &route.tls {
             return Some((tls.resolver.clone()?, route.asks.clone()));
         }
-        let mut models = route.entry_points.iter().filter_map(|name| {
-            let model = self.entry_points.get(name)?.tls.as_ref()?;
+        let mut models = self.entry_points_of(route).into_iter().filter_map(|entry_point| {
+            let model = entry_point.tls.as_ref()?;
             Some((model.cert_resolver.clone()?, &model.domains))
         });
         let (resolver, domains) = models.next()?;
@@ -250,6 +250,20 @@ impl World {
             domains.iter().map(|domain| route::names_of(&domain.main, &domain.sans)).collect()
         };
         Some((resolver, asks))
+    }
+
+    /// Those that the route names; else the default ones, and all if none is marked as such.
+    fn entry_points_of(&self, route: &Route) -> Vec<&EntryPoint> {
+        if !route.entry_points.is_empty() {
+            return route
+                .entry_points
+                .iter()
+                .filter_map(|name| self.entry_points.get(name))
+                .collect();
+        }
+        let all = self.entry_points.values();
+        let marked: Vec<&EntryPoint> = all.clone().filter(|one| one.as_default).collect();
+        if marked.is_empty() { all.collect() } else { marked }
     }
 
     fn check(&self, name: &str, route: &Route) -> Result<(), Refusal> {

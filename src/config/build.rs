@@ -80,6 +80,7 @@ fn entry_point(name: &str, typed: &Typed, walk: &mut Walk) -> Option<EntryPoint>
         name: name.to_owned(),
         host: address.host,
         port: address.port,
+        as_default: typed.boolean("asDefault").unwrap_or_default(),
         redirect: None,
         tls: typed.at("http.tls").map(|tls| entry_point_tls(tls, walk)),
     })

@@ -105,7 +105,13 @@ mod tests {
     use super::*;
 
     fn entry_point(host: Option<IpAddr>, port: u16) -> EntryPoint {
-        EntryPoint { name: "websecure".to_owned(), host, port, redirect: None, tls: None }
+        EntryPoint {
+            name: "websecure".to_owned(),
+            host,
+            port,
+            redirect: None,
+            ..EntryPoint::default()
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn entry_point(name: &str, redirect: Option<Redirect>) -> EntryPoint {
         host: "127.0.0.1".parse().ok(),
         port: 0,
         redirect,
-        tls: None,
+        ..EntryPoint::default()
     }
 }
 

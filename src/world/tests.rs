@@ -148,6 +148,19 @@ fn an_entry_points_resolver_and_domains_count_for_routes_without_a_tls_block() {
 }
 
 #[test]
+fn a_route_that_names_no_entry_point_gets_the_default_ones() {
+    let unnamed = Route { tls: None, entry_points: Vec::new(), ..route("r", &["a.x"]) };
+    let mut all_count = world();
+    put(&mut all_count, &unnamed);
+    assert!(all_count.want(&id("d.x,e.x")).is_some(), "none is marked: all count");
+    let text =
+        CONFIGURATION.replace("web: {address: ':80'}", "web: {address: ':80', asDefault: true}");
+    let mut one_is_marked = World::new(&config::parse("c.yml", &text).config.unwrap());
+    put(&mut one_is_marked, &unnamed);
+    assert_eq!(one_is_marked.wants().count(), 0);
+}
+
+#[test]
 fn refusals_name_what_is_wrong_and_what_is_known() {
     let mut unknown = route("r", &["a.x"]);
     unknown.tls = Some(Tls { resolver: Some("el".to_owned()), secret_name: None });

@@ -10,7 +10,7 @@ pub(super) const ENTRY_POINT: &[Field] = &[
         Bool,
         "Leave `/.well-known/acme-challenge/` to routes if no challenge waits.",
     ),
-    later("asDefault", Bool, "Routes that name no entry point get this one."),
+    on("asDefault", Bool, "Routes that name no entry point get this one."),
     later("forwardedHeaders", Section(FORWARDED_HEADERS), "Whose `X-Forwarded-…` to believe.")
         .or("{}"),
     on("http", Section(HTTP), "What holds for HTTP here.").or("{}"),
