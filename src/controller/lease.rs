@@ -104,8 +104,8 @@ impl Lease {
             match self.attempt().await {
                 Ok(true) => return started + RENEW_DEADLINE,
                 Ok(false) if !told => {
-                    let holder = self.seen.as_ref().map(|seen| holder(&seen.object));
-                    tracing::info!(lease = NAME, ?holder, "another controller leads; waiting");
+                    let holder = self.seen.as_ref().map(|seen| holder(&seen.object)).unwrap_or_default();
+                    tracing::info!(lease = NAME, holder, "another controller leads; waiting");
                     told = true;
                 }
                 Ok(false) => {}
