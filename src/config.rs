@@ -295,6 +295,8 @@ pub struct Own {
     pub controller_namespace: Option<String>,
     /// How long a certificate outlives its last route.
     pub remove_after: Duration,
+    /// Any namespace may have certificates for any host.
+    pub allow_cross_namespace_hosts: bool,
     /// `/livez` and `/readyz`, `host:port`.
     pub admin_address: String,
 }

@@ -75,6 +75,8 @@
 //! - A source that cannot be read is not a deleted route.
 //! - A Secret of a route's namespace that is not ours is never overwritten: ours is one that the
 //!   state lists by UID or whose key we hold, never one whose label says so.
+//! - A host's certificate, and so its key, goes to one namespace: the one that holds it, else that of
+//!   the oldest route.
 //! - Status, Events and AcmeCertificates are output: nothing is decided by them.
 //! - On the way of a handshake there is no lock and no I/O; an unknown name costs no more than a
 //!   known one. A Secret that cannot be used changes nothing that is served.

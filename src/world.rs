@@ -1,16 +1,19 @@
 //! Routes in → identities of the certificates that changed. Incremental: one route changed costs
 //! what it names, never a walk over all routes.
 
+mod hosts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::cert::Id;
 use crate::config::{Config, EntryPoint};
-use crate::name::Names;
+use crate::name::{Name, Names};
 use crate::resolver::Resolver;
 use crate::route;
 use crate::route::{Key, Reason, Refusal, Route};
+use crate::world::hosts::Hosts;
 
 /// Names that a certificate may hold at public CAs (Let's Encrypt, profile `classic`).
 const MAX_NAMES: usize = 100;
@@ -31,6 +34,8 @@ pub struct Derived {
     /// Without duplicates, in the order of the route.
     pub certificates: Vec<(Id, Names)>,
     pub refusals: Vec<Refusal>,
+    /// Every name that it asks for, whoever owns it.
+    pub claimed: BTreeSet<Name>,
     /// `tls.secretName`, filled with the first of `certificates`.
     pub copy: Option<String>,
 }
@@ -74,6 +79,9 @@ pub struct World {
     copies: BTreeMap<(String, String), Claims>,
     /// Routes of which it is not known what they would want if they were right.
     unclear: BTreeSet<Key>,
+    hosts: Hosts,
+    /// `allowCrossNamespaceHosts`: nobody owns a host.
+    hosts_are_shared: bool,
 }
 
 impl World {
@@ -86,6 +94,8 @@ impl World {
             wants: BTreeMap::new(),
             copies: BTreeMap::new(),
             unclear: BTreeSet::new(),
+            hosts: Hosts::default(),
+            hosts_are_shared: config.own.allow_cross_namespace_hosts,
         }
     }
 
@@ -145,15 +155,92 @@ impl World {
     pub fn apply(&mut self, key: &Key, route: Option<Route>) -> Changed {
         let mut changed = Changed::default();
         changed.routes.insert(key.clone());
-        if let Some((old, derived)) = self.routes.remove(key) {
+        let old = self.routes.remove(key);
+        let new = route.filter(|route| self.is_ours(route)).map(|route| {
+            let derived = self.derive(&route);
+            (route, derived)
+        });
+        let claimed = old.iter().chain(&new).flat_map(|(_, derived)| derived.claimed.clone());
+        let claimed: BTreeSet<Name> = claimed.collect();
+        let owners = self.hosts.owners(&claimed);
+        if let Some((old, derived)) = old {
+            self.hosts.unclaim(&old, &derived.claimed);
             self.forget(&old, &derived, &mut changed);
         }
-        if let Some(route) = route.filter(|route| self.is_ours(route)) {
-            let derived = self.derive(&route);
-            self.routes.insert(key.clone(), (route.clone(), derived.clone()));
-            self.remember(&route, &derived, &mut changed);
+        if let Some((route, derived)) = new {
+            self.hosts.claim(&route, &derived.claimed);
+            self.settle(&route, derived, &mut changed);
         }
+        self.refresh(&claimed, owners, Some(key), &mut changed);
         changed
+    }
+
+    /// A namespace holds a certificate of these names, since then, or does so no longer (`None`).
+    pub fn hold(&mut self, id: &Id, held: Option<(Timestamp, &str, &Names)>) -> Changed {
+        let mut changed = Changed::default();
+        let names = held.iter().flat_map(|(_, _, names)| names.iter().cloned());
+        let earlier = self.hosts.names_held(id);
+        let about: BTreeSet<Name> = names.chain(earlier).collect();
+        let owners = self.hosts.owners(&about);
+        self.hosts.hold(id, held);
+        self.refresh(&about, owners, None, &mut changed);
+        changed
+    }
+
+    /// Where the owner of a name is another than before, what its claimants lead to is too.
+    fn refresh(
+        &mut self,
+        names: &BTreeSet<Name>,
+        owners_before: Vec<Option<String>>,
+        but: Option<&Key>,
+        changed: &mut Changed,
+    ) {
+        let passed_on = names
+            .iter()
+            .zip(owners_before)
+            .filter(|(name, before)| self.hosts.owner(name) != before.as_deref());
+        for key in self.hosts.claimants(passed_on.map(|(name, _)| name)) {
+            if Some(&key) == but {
+                continue;
+            }
+            if let Some((route, derived)) = self.routes.remove(&key) {
+                self.forget(&route, &derived, changed);
+                let derived = self.derive(&route);
+                changed.routes.insert(key);
+                self.settle(&route, derived, changed);
+            }
+        }
+    }
+
+    /// Takes out what another namespace owns, and keeps the rest.
+    fn settle(&mut self, route: &Route, derived: Derived, changed: &mut Changed) {
+        let derived = self.without_foreign(route, derived);
+        self.routes.insert(route.key.clone(), (route.clone(), derived.clone()));
+        self.remember(route, &derived, changed);
+    }
+
+    /// A certificate with one foreign name is refused whole, so that a stranger cannot change the
+    /// names of ours.
+    fn without_foreign(&self, route: &Route, mut derived: Derived) -> Derived {
+        if self.hosts_are_shared {
+            return derived;
+        }
+        let namespace = route.key.namespace.as_str();
+        let foreign = |names: &Names| {
+            let mut others = names
+                .iter()
+                .filter(|name| self.hosts.owner(name).is_some_and(|one| one != namespace));
+            others.next().cloned()
+        };
+        let certificates = std::mem::take(&mut derived.certificates);
+        for (id, names) in certificates {
+            match foreign(&names) {
+                Some(name) => derived.refusals.push(owned_elsewhere(&name)),
+                None => derived.certificates.push((id, names)),
+            }
+        }
+        derived.copy = derived.copy.filter(|_| !derived.certificates.is_empty());
+        derived
     }
 
     fn forget(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
@@ -304,6 +391,7 @@ fn derive_all(route: &Route, resolver: String, asks: Vec<Result<Names, Refusal>>
     for ask in asks {
         match ask.and_then(orderable) {
             Ok(names) => {
+                derived.claimed.extend(names.iter().cloned());
                 let id = Id::of(&route.key.namespace, &derived.resolver, &names);
                 if seen.insert(id.clone()) {
                     derived.certificates.push((id, names));
@@ -330,6 +418,17 @@ fn orderable(names: Names) -> Result<Names, Refusal> {
         return Err(Refusal::new(Reason::TooManyNames, message));
     }
     Ok(names)
+}
+
+/// Which namespace it is, is no business of whoever asks.
+fn owned_elsewhere(name: &Name) -> Refusal {
+    Refusal::new(
+        Reason::HostOwnedElsewhere,
+        format!(
+            "`{name}` belongs to another namespace, which holds its certificate or has the older \
+             route; remove the name here, or have that route and its certificate removed there"
+        ),
+    )
 }
 
 fn claim(route: &Route) -> (Timestamp, Key) {

@@ -220,6 +220,7 @@ fn own(root: &Typed, walk: &mut Walk) -> Own {
     }
     own.controller_namespace = namespace(typed, "controllerNamespace", walk);
     own.remove_after = typed.duration("removeAfter").unwrap_or(own.remove_after);
+    own.allow_cross_namespace_hosts = typed.boolean("allowCrossNamespaceHosts").unwrap_or_default();
     if let (Some(field), Some(text)) = (typed.at("adminAddress"), typed.text("adminAddress"))
         && address(field, text, walk).is_some()
     {
@@ -245,6 +246,7 @@ impl Default for Own {
             certificates_namespace: "routecert-certs".to_owned(),
             controller_namespace: None,
             remove_after: Duration::from_hours(24),
+            allow_cross_namespace_hosts: false,
             admin_address: ":9402".to_owned(),
         }
     }

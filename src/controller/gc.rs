@@ -73,7 +73,10 @@ fn unclaimed(leader: &Leader, state: &State) -> Vec<CopyRef> {
 async fn forget(leader: &mut Leader, id: &Id) {
     let Some(version) = leader.records.state_version(id) else { return };
     match leader.engine.store.remove_state(id, &version).await {
-        Ok(()) => leader.records.forget(id),
+        Ok(()) => {
+            leader.records.forget(id);
+            leader.hold(id);
+        }
         Err(error) => tracing::warn!("state of rc-{id}: {error}"),
     }
 }

@@ -63,8 +63,12 @@ impl Leader {
     ) -> Self {
         let sources = source::places(&settings.crd).into_iter();
         let inherited = records.pending();
+        let mut world = World::new(&settings.config);
+        for id in records.ids() {
+            world.hold(&id, records.holding(&id));
+        }
         Self {
-            world: World::new(&settings.config),
+            world,
             engine,
             records,
             news,
@@ -176,7 +180,14 @@ impl Leader {
             }
         }
         self.inherited.remove(id);
+        self.hold(id);
         self.dirty.ids.insert(id.clone());
+    }
+
+    /// To be called when a state record is another than before: it says who holds its names.
+    pub(super) fn hold(&mut self, id: &Id) {
+        let changed = self.world.hold(id, self.records.holding(id));
+        self.dirty.merge(changed);
     }
 
     fn look_at_all(&mut self) {
@@ -222,6 +233,7 @@ impl Leader {
                 self.reread(id).await;
             }
         }
+        self.hold(id);
         self.dirty.ids.insert(id.clone());
     }
 

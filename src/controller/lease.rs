@@ -104,7 +104,8 @@ impl Lease {
             match self.attempt().await {
                 Ok(true) => return started + RENEW_DEADLINE,
                 Ok(false) if !told => {
-                    let holder = self.seen.as_ref().map(|seen| holder(&seen.object)).unwrap_or_default();
+                    let holder =
+                        self.seen.as_ref().map(|seen| holder(&seen.object)).unwrap_or_default();
                     tracing::info!(lease = NAME, holder, "another controller leads; waiting");
                     told = true;
                 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
+use crate::name::Names;
 use crate::order::{CopyRef, State};
 use crate::plan::{Held, View};
 use crate::store::{Entry, Versioned};
@@ -113,6 +114,14 @@ impl Records {
 
     pub(super) fn state(&self, id: &Id) -> Option<&State> {
         Some(&self.by_id.get(id)?.state.as_ref()?.value)
+    }
+
+    /// Whose names these are by the record: a namespace that had a certificate for them.
+    pub(super) fn holding(&self, id: &Id) -> Option<(Timestamp, &str, &Names)> {
+        let state = self.state(id)?;
+        let first = state.issued.first()?.at;
+        let since = state.orders.first().map_or(first, |order| first.min(*order));
+        Some((since, &state.owner, &state.names))
     }
 
     pub(super) fn state_version(&self, id: &Id) -> Option<String> {

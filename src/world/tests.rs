@@ -203,3 +203,63 @@ fn a_route_in_error_makes_its_namespace_unclear_until_it_is_mended() {
     put(&mut world, &route("r", &["*.a.x"]));
     assert!(!world.is_unclear("shop"), "what it wants is known, and cannot be had");
 }
+
+/// A route of another namespace, made on that day of January.
+fn of(namespace: &str, name: &str, day: u8, asks: &[&str]) -> Route {
+    let mut route = route(name, asks);
+    route.key.namespace = namespace.to_owned();
+    route.created = Some(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap());
+    route
+}
+
+/// Who gets a certificate: the namespaces, each with its names.
+fn owners(world: &World) -> Vec<String> {
+    let mut owners: Vec<String> =
+        world.wants().map(|(_, want)| format!("{}: {}", want.owner, want.names)).collect();
+    owners.sort();
+    owners
+}
+
+#[test]
+fn a_host_belongs_to_the_namespace_of_its_oldest_route_in_any_order_of_arrival() {
+    let old = of("shop", "r", 1, &["a.x"]);
+    let young = of("evil", "r", 2, &["a.x,b.x", "c.x"]);
+    for routes in [[&old, &young], [&young, &old]] {
+        let mut world = world();
+        for route in routes {
+            put(&mut world, route);
+        }
+        assert_eq!(owners(&world), ["evil: c.x", "shop: a.x"]);
+        let (_, derived) = world.route(&young.key).unwrap();
+        assert_eq!(derived.refusals[0].reason, Reason::HostOwnedElsewhere);
+        assert!(!derived.refusals[0].message.contains("shop"), "whose it is, is not told");
+        let changed = world.apply(&old.key, None);
+        assert!(changed.routes.contains(&young.key), "its turn has come");
+        assert_eq!(owners(&world), ["evil: a.x, b.x", "evil: c.x"]);
+    }
+}
+
+#[test]
+fn a_namespace_that_holds_a_certificate_keeps_its_hosts_when_its_route_is_made_anew() {
+    let mut world = world();
+    let held = id("a.x");
+    let since = "2025-01-01T00:00:00Z".parse().unwrap();
+    world.hold(&held, Some((since, "shop", &names("a.x"))));
+    put(&mut world, &of("evil", "r", 1, &["a.x"]));
+    assert_eq!(owners(&world), Vec::<String>::new());
+    put(&mut world, &of("shop", "r", 9, &["a.x"]));
+    assert_eq!(owners(&world), ["shop: a.x"]);
+    world.apply(&of("shop", "r", 9, &[]).key, None);
+    let changed = world.hold(&held, None);
+    assert!(changed.routes.contains(&of("evil", "r", 1, &[]).key));
+    assert_eq!(owners(&world), ["evil: a.x"]);
+}
+
+#[test]
+fn shared_hosts_belong_to_nobody_if_the_configuration_says_so() {
+    let text = format!("{CONFIGURATION}routecert: {{allowCrossNamespaceHosts: true}}\n");
+    let mut world = World::new(&config::parse("c.yml", &text).config.unwrap());
+    put(&mut world, &of("shop", "r", 1, &["a.x"]));
+    put(&mut world, &of("evil", "r", 2, &["a.x"]));
+    assert_eq!(owners(&world), ["evil: a.x", "shop: a.x"]);
+}

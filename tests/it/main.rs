@@ -24,6 +24,7 @@ mod issuing;
 mod keeping;
 mod layers;
 mod look;
+mod owners;
 mod real_parts;
 mod refusals;
 mod rules;

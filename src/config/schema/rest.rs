@@ -115,7 +115,7 @@ const PROMETHEUS: &[Field] = &[
 
 pub(super) const OWN: &[Field] = &[
     on("adminAddress", Text, "`/livez` and `/readyz`.").or(":9402"),
-    later("allowCrossNamespaceHosts", Bool, "A host may be used by several namespaces."),
+    on("allowCrossNamespaceHosts", Bool, "A host may be used by several namespaces."),
     later("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
     on("controllerNamespace", Text, "Where accounts and state are kept; by default the Pod's own."),
