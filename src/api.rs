@@ -35,13 +35,15 @@ pub fn crds() -> Vec<(String, Value)> {
     .collect()
 }
 
-/// Paths of fields in `spec` that the kind does not know: reported, since nothing reads them.
-pub fn unknown_fields(crd: &CustomResourceDefinition, spec: &Value) -> Vec<String> {
-    let schema = definition(crd);
+/// The schema of a kind's `spec`.
+pub fn spec_schema(crd: &CustomResourceDefinition) -> Value {
+    definition(crd).pointer(SPEC_SCHEMA).cloned().unwrap_or_default()
+}
+
+/// Paths of fields in `spec` that the schema does not know: reported, since nothing reads them.
+pub fn unknown_fields(schema: &Value, spec: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    if let Some(schema) = schema.pointer(SPEC_SCHEMA) {
-        collect_unknown(schema, spec, "spec", &mut found);
-    }
+    collect_unknown(schema, spec, "spec", &mut found);
     found
 }
 
@@ -116,7 +118,7 @@ mod tests {
             "routes": [{"match": "Host(`a.x`)", "service": []}],
             "tls": {"certresolver": "le"},
         });
-        let found = unknown_fields(&IngressRoute::crd(), &spec);
+        let found = unknown_fields(&spec_schema(&IngressRoute::crd()), &spec);
         assert_eq!(found, ["spec.entryPoint", "spec.routes[0].service", "spec.tls.certresolver"]);
     }
 
@@ -135,6 +137,6 @@ mod tests {
                 "store": {"name": "default"}, "domains": [{"main": "a.x", "sans": ["b.x"]}],
             },
         });
-        assert_eq!(unknown_fields(&IngressRoute::crd(), &spec), Vec::<String>::new());
+        assert_eq!(unknown_fields(&spec_schema(&IngressRoute::crd()), &spec), Vec::<String>::new());
     }
 }

@@ -10,8 +10,6 @@ mod reference;
 mod resolvers;
 mod schema;
 mod settle;
-#[cfg(test)]
-mod tests;
 mod toml;
 mod tree;
 mod typed;
@@ -352,3 +350,6 @@ impl Reading {
         Self::of(Err(vec![problem]), Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests;

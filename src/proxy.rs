@@ -37,9 +37,6 @@ mod tls;
 mod upstream;
 mod worker;
 
-#[cfg(test)]
-mod tests;
-
 use certs::{Applied, Table, Writer};
 use challenges::Challenges;
 use worker::Plan;
@@ -245,3 +242,6 @@ async fn finish(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{CustomResourceExt, ResourceExt};
 use serde::{Deserialize, Serialize};
@@ -163,6 +162,14 @@ pub struct Tls {
     pub secret_name: Option<String>,
 }
 
+impl Tls {
+    /// An empty text is as none.
+    fn new(resolver: Option<String>, secret_name: Option<String>) -> Self {
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Self { resolver: filled(resolver), secret_name: filled(secret_name) }
+    }
+}
+
 /// Reads one object. A route that does not decode is a value too: it asks for one refusal.
 pub fn read(kind: Kind, object: &DynamicObject) -> Route {
     let mut route = Route {
@@ -186,68 +193,81 @@ pub fn read(kind: Kind, object: &DynamicObject) -> Route {
         return route;
     };
     let read = match kind.protocol() {
-        Protocol::Http => read_http(&mut route, spec),
-        Protocol::Tcp => read_tcp(&mut route, spec),
+        Protocol::Http => read_http(spec),
+        Protocol::Tcp => read_tcp(spec),
     };
-    if let Err(error) = read {
-        let message = format!("the spec cannot be read: {error}; correct the field");
-        route.asks = vec![Err(Refusal::new(Reason::InvalidObject, message))];
-        // Whether it wants a certificate cannot be known; it is shown rather than ignored.
-        route.tls = Some(Tls { resolver: None, secret_name: None });
+    match read {
+        Ok(read) => {
+            route.class = read.class.or(route.class);
+            route.entry_points = read.entry_points;
+            route.tls = read.tls;
+            route.asks = read.asks;
+            route.unknown_fields = unknown_fields(kind, spec);
+        }
+        Err(error) => {
+            let message = format!("the spec cannot be read: {error}; correct the field");
+            route.asks = vec![Err(Refusal::new(Reason::InvalidObject, message))];
+        }
     }
     route
 }
 
-fn read_http(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_json::Error> {
-    static CRD: LazyLock<CustomResourceDefinition> = LazyLock::new(IngressRoute::crd);
-    let typed = IngressRouteSpec::deserialize(spec)?;
-    if route.key.kind.is_own() {
-        route.unknown_fields = api::unknown_fields(&CRD, spec);
-    }
-    let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
-    let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
-    route.asks = asks(domains, rules, Protocol::Http);
-    route.class = typed.ingress_class_name.or_else(|| route.class.take());
-    route.entry_points = typed.entry_points;
-    route.tls = typed.tls.map(|tls| Tls {
-        resolver: filled(tls.cert_resolver),
-        secret_name: filled(tls.secret_name),
-    });
-    Ok(())
+/// What the specs of both protocols come to.
+struct Read {
+    class: Option<String>,
+    entry_points: Vec<String>,
+    tls: Option<Tls>,
+    asks: Vec<Result<Names, Refusal>>,
 }
 
-fn read_tcp(route: &mut Route, spec: &serde_json::Value) -> Result<(), serde_json::Error> {
-    static CRD: LazyLock<CustomResourceDefinition> = LazyLock::new(IngressRouteTCP::crd);
+fn read_http(spec: &serde_json::Value) -> Result<Read, serde_json::Error> {
+    let typed = IngressRouteSpec::deserialize(spec)?;
+    let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
+    let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
+    Ok(Read {
+        asks: asks(domains, rules, Protocol::Http),
+        class: typed.ingress_class_name,
+        entry_points: typed.entry_points,
+        tls: typed.tls.map(|tls| Tls::new(tls.cert_resolver, tls.secret_name)),
+    })
+}
+
+fn read_tcp(spec: &serde_json::Value) -> Result<Read, serde_json::Error> {
     let typed = IngressRouteTcpSpec::deserialize(spec)?;
-    if route.key.kind.is_own() {
-        route.unknown_fields = api::unknown_fields(&CRD, spec);
-    }
     let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
     let passes = typed.tls.as_ref().is_some_and(|tls| tls.passthrough == Some(true));
-    route.asks = if passes {
+    let asks = if passes {
         let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";
         vec![Err(Refusal::new(Reason::Passthrough, message))]
     } else {
         let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
         asks(domains, rules, Protocol::Tcp)
     };
-    route.class = typed.ingress_class_name.or_else(|| route.class.take());
-    route.entry_points = typed.entry_points;
-    route.tls = typed.tls.map(|tls| Tls {
-        resolver: filled(tls.cert_resolver),
-        secret_name: filled(tls.secret_name),
-    });
-    Ok(())
+    Ok(Read {
+        asks,
+        class: typed.ingress_class_name,
+        entry_points: typed.entry_points,
+        tls: typed.tls.map(|tls| Tls::new(tls.cert_resolver, tls.secret_name)),
+    })
+}
+
+/// Of our kinds alone: what Traefik's have is Traefik's business.
+fn unknown_fields(kind: Kind, spec: &serde_json::Value) -> Vec<String> {
+    static HTTP: LazyLock<serde_json::Value> =
+        LazyLock::new(|| api::spec_schema(&IngressRoute::crd()));
+    static TCP: LazyLock<serde_json::Value> =
+        LazyLock::new(|| api::spec_schema(&IngressRouteTCP::crd()));
+    match kind {
+        Kind::OwnHttp => api::unknown_fields(&HTTP, spec),
+        Kind::OwnTcp => api::unknown_fields(&TCP, spec),
+        Kind::TraefikHttp | Kind::TraefikTcp => Vec::new(),
+    }
 }
 
 /// The status that an object of our kinds carries.
 fn status(kind: Kind, object: &DynamicObject) -> Option<IngressRouteStatus> {
     let value = object.data.get("status").filter(|_| kind.is_own())?;
     IngressRouteStatus::deserialize(value).ok()
-}
-
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 /// `tls.domains` wins; else the hosts of each rule (seed, Domain Definition). A rule comes with

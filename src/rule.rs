@@ -15,8 +15,6 @@ mod request;
 mod scan;
 mod target;
 mod template;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -187,3 +185,6 @@ impl Fault {
         Error { line, column, message: self.message }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,9 @@ fn imports_inside_controller_and_proxy_point_downward() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// The one door by which a pure module looks out.
+const DOORS: &[(&str, &str)] = &[("src/config.rs", "std::fs")];
+
 #[test]
 fn pure_modules_have_no_effects() {
     let mut broken = Vec::new();
@@ -106,7 +109,9 @@ fn pure_modules_have_no_effects() {
         }
         let text = fs::read_to_string(&file).unwrap();
         for (number, line) in (1..).zip(code(&text)) {
-            let found = EFFECTS.iter().find(|effect| line.contains(**effect));
+            let found = EFFECTS.iter().find(|effect| {
+                line.contains(**effect) && !DOORS.contains(&(shown(&file).as_str(), effect))
+            });
             broken.extend(found.map(|e| format!("{}:{number}: {e}", shown(&file))));
         }
     }
