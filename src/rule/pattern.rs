@@ -7,8 +7,6 @@ mod class;
 mod escape;
 mod group;
 mod parse;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -106,3 +104,6 @@ impl fmt::Debug for Pattern {
         write!(f, "/{}/", self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;
