@@ -55,7 +55,7 @@ fn rows(shape: &Shape, path: &str, out: &mut String) {
             Meaning::Foreign => continue,
             Meaning::Honoured => (field.about.to_owned(), shown_default(field)),
             Meaning::NotYet => {
-                (format!("*Not honoured yet.* {}", field.about), shown_default(field))
+                (format!("*Without effect in this version.* {}", field.about), shown_default(field))
             }
             Meaning::Refused(why) => (format!("*Refused:* {why}."), String::new()),
         };
