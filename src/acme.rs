@@ -227,7 +227,6 @@ fn http01<'a>(
         token: challenge.token.clone(),
         answer: Answer { name, answer, expires },
         authorization_url,
-        challenge_url: challenge.url.clone(),
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,17 +125,11 @@ impl<'a> Driver<'a> {
         self.check_basis().await?;
         let mut event = Event::Begin;
         for _ in 0..MAX_STEPS {
-            let stored = match &event {
-                Event::Stored { certificate, .. } => Some(certificate.facts().clone()),
-                _ => None,
-            };
             let (state, effect) = order::next(&self.state, event);
             self.store(state).await?;
-            if let (Effect::Done, Some(facts)) = (&effect, stored) {
-                return Ok(facts);
-            }
             event = match self.act_until_stopped(effect).await {
-                Ok(event) => event,
+                Ok(ControlFlow::Continue(event)) => event,
+                Ok(ControlFlow::Break(facts)) => return Ok(facts),
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
                 Err(Stop::Acme(acme::Error::OtherState(_))) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -177,7 +172,10 @@ impl<'a> Driver<'a> {
 
     /// Every step can be cut off and gone on with from the state, but for newOrder: its answer is
     /// what the state needs.
-    async fn act_until_stopped(&mut self, effect: Effect) -> Result<Event, Stop> {
+    async fn act_until_stopped(
+        &mut self,
+        effect: Effect,
+    ) -> Result<ControlFlow<Facts, Event>, Stop> {
         let stopping = self.engine.stopping.clone();
         if stopping.is_cancelled() {
             return Err(Stop::Leaving);
@@ -191,7 +189,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn act(&mut self, effect: Effect) -> Result<Event, Stop> {
+    /// What happened; or, at the end of the order, what was got.
+    async fn act(&mut self, effect: Effect) -> Result<ControlFlow<Facts, Event>, Stop> {
         self.may_act()?;
         let event = match effect {
             Effect::Place => self.place().await?,
@@ -210,9 +209,9 @@ impl<'a> Driver<'a> {
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
             Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
-            Effect::Done => Event::Begin,
+            Effect::Done(facts) => return Ok(ControlFlow::Break(facts)),
         };
-        Ok(event)
+        Ok(ControlFlow::Continue(event))
     }
 
     /// The key is made before the order, so that both are stored in one write.

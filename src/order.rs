@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cert::{Certificate, Key};
+use crate::cert::{Certificate, Facts, Key};
 use crate::challenge::Answer;
 use crate::name::Names;
 
@@ -149,7 +149,6 @@ pub struct Unproven {
     pub token: String,
     pub answer: Answer,
     pub authorization_url: String,
-    pub challenge_url: String,
 }
 
 /// What happened, told to [`next`].
@@ -201,7 +200,8 @@ pub enum Effect {
         kind: FailureKind,
         message: String,
     },
-    Done,
+    /// The certificate with these facts is stored and counted.
+    Done(Facts),
 }
 
 /// The state to store if it differs, and what to do then.
@@ -220,8 +220,8 @@ pub fn next(state: &State, event: Event) -> (State, Effect) {
         Event::Settled(unproven) => Effect::Withdraw(unproven),
         Event::Downloaded(certificate) => Effect::Keep(certificate),
         Event::Stored { at, certificate } => {
-            count(&mut state, at, &certificate);
-            Effect::Done
+            count(&mut state, at, certificate.facts());
+            Effect::Done(certificate.facts().clone())
         }
     };
     (state, effect)
@@ -251,9 +251,8 @@ fn seen(state: &mut State, view: OrderView) -> Effect {
     }
 }
 
-/// Records that `certificate` is stored; the order is over.
-pub fn count(state: &mut State, at: Timestamp, certificate: &Certificate) {
-    let facts = certificate.facts();
+/// Records that the certificate is stored; the order is over.
+fn count(state: &mut State, at: Timestamp, facts: &Facts) {
     let issued = Issued { at, fingerprint: facts.fingerprint.clone(), not_after: facts.not_after };
     remember(&mut state.issued, issued, KEEP_ISSUED);
     state.pending = None;

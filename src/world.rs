@@ -77,8 +77,8 @@ pub struct World {
     wants: BTreeMap<Id, Want>,
     /// Namespace and name of a Secret that routes want filled.
     copies: BTreeMap<(String, String), Claims>,
-    /// Routes of which it is not known what they would want if they were right.
-    unclear: BTreeSet<Key>,
+    /// By namespace, routes of which it is not known what they would want if they were right.
+    unclear: BTreeMap<String, BTreeSet<Key>>,
     hosts: Hosts,
     /// `allowCrossNamespaceHosts`: nobody owns a host.
     hosts_are_shared: bool,
@@ -93,7 +93,7 @@ impl World {
             routes: BTreeMap::new(),
             wants: BTreeMap::new(),
             copies: BTreeMap::new(),
-            unclear: BTreeSet::new(),
+            unclear: BTreeMap::new(),
             hosts: Hosts::default(),
             hosts_are_shared: config.own.allow_cross_namespace_hosts,
         }
@@ -148,7 +148,7 @@ impl World {
     /// Whether some route of `namespace` is in error, so that a certificate that nobody seems to
     /// want may be wanted again once the error is mended.
     pub fn is_unclear(&self, namespace: &str) -> bool {
-        self.unclear.iter().any(|key| key.namespace == namespace)
+        self.unclear.contains_key(namespace)
     }
 
     /// A route appeared, changed (`Some`) or went (`None`).
@@ -244,7 +244,12 @@ impl World {
     }
 
     fn forget(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
-        self.unclear.remove(&route.key);
+        if let Some(unclear) = self.unclear.get_mut(&route.key.namespace) {
+            unclear.remove(&route.key);
+            if unclear.is_empty() {
+                self.unclear.remove(&route.key.namespace);
+            }
+        }
         for (id, _) in &derived.certificates {
             changed.ids.insert(id.clone());
             if let Some(want) = self.wants.get_mut(id) {
@@ -278,7 +283,8 @@ impl World {
             want.routes.insert(route.key.clone());
         }
         if is_unclear(derived) {
-            self.unclear.insert(route.key.clone());
+            let unclear = self.unclear.entry(route.key.namespace.clone()).or_default();
+            unclear.insert(route.key.clone());
         }
         if let Some(secret) = &derived.copy {
             let place = (route.key.namespace.clone(), secret.clone());

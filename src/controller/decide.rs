@@ -112,8 +112,12 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
 
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
     let shown = verdict::certificate(leader, id, want, &decision.view);
+    if shown.is_none() && leader.records.state(id).is_none() {
+        leader.records.forget(id);
+    } else {
+        leader.records.show(id, decision.view.clone());
+    }
     tell(leader, News::Certificate { id: id.clone(), shown });
-    leader.records.show(id, decision.view.clone());
     for key in want.into_iter().flat_map(|want| &want.routes) {
         tell_route(leader, key);
     }

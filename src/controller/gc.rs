@@ -16,7 +16,7 @@ pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp
         Step::NoteUnused => note_unused(leader, id, now).await,
         Step::NoteUsed => note_used(leader, id).await,
         Step::Remove => remove(leader, id, now).await,
-        Step::Forget => forget(leader, id).await,
+        Step::Forget => forget(leader, id, now).await,
         Step::Nothing | Step::Issue => {}
     }
 }
@@ -59,7 +59,7 @@ async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
         }
         Err(error) => {
             tracing::warn!(names = %state.names, "not removed yet: {error}");
-            leader.records.pause(id, now);
+            again(leader, id, now);
         }
     }
 }
@@ -70,15 +70,23 @@ fn unclaimed(leader: &Leader, state: &State) -> Vec<CopyRef> {
     state.copies.iter().filter(free).cloned().collect()
 }
 
-async fn forget(leader: &mut Leader, id: &Id) {
+async fn forget(leader: &mut Leader, id: &Id, now: Timestamp) {
     let Some(version) = leader.records.state_version(id) else { return };
     match leader.engine.store.remove_state(id, &version).await {
         Ok(()) => {
             leader.records.forget(id);
             leader.hold(id);
         }
-        Err(error) => tracing::warn!("state of rc-{id}: {error}"),
+        Err(error) => {
+            tracing::warn!("state of rc-{id}: not forgotten yet: {error}");
+            again(leader, id, now);
+        }
     }
+}
+
+fn again(leader: &mut Leader, id: &Id, now: Timestamp) {
+    leader.records.pause(id, now);
+    leader.wake(id, leader.records.paused(id, now));
 }
 
 /// The state record, or what the certificate's Secret says of itself.
