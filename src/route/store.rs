@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::sync::LazyLock;
 
 use crate::api;
-use crate::api::{TLSStore, TLSStoreSpec};
+use crate::api::{TLSStore, TlsStoreSpec};
 use crate::route::names;
 use crate::route::{Entry, Kind, Refusal, Spec, Tls};
 
@@ -14,7 +14,7 @@ use crate::route::{Entry, Kind, Refusal, Spec, Tls};
 pub const DEFAULT: &str = "default";
 
 pub(super) fn read(spec: &Value) -> Result<Spec, Refusal> {
-    let typed = TLSStoreSpec::deserialize(spec).map_err(super::unreadable)?;
+    let typed = TlsStoreSpec::deserialize(spec).map_err(super::unreadable)?;
     let provided = typed.default_certificate.is_some();
     let generated = typed.default_generated_cert.filter(|_| !provided);
     let tls = generated.map(|wanted| {
