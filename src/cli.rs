@@ -29,6 +29,7 @@ use crate::config::{Config, LogFormat, Reading, Sources};
 use crate::controller;
 use crate::proxy;
 use crate::proxy::Upstream;
+use crate::resolver::Resolver;
 use crate::store::Store;
 
 /// Requests under way at a stop get this long.
@@ -242,7 +243,15 @@ fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Confi
     for warning in reading.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(config)
+    Ok(usable(config))
+}
+
+/// Resolvers as a running program can use them.
+fn usable(mut config: Config) -> Config {
+    let resolvers = std::mem::take(&mut config.resolvers).into_iter();
+    config.resolvers =
+        resolvers.map(|(name, one)| (name, one.and_then(Resolver::usable))).collect();
+    config
 }
 
 fn start_log(config: &Config) {
