@@ -4,6 +4,7 @@ mod acme_certificate;
 mod certificate_resolver;
 mod ingress_route;
 mod middleware;
+mod object;
 mod tls;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -25,6 +26,7 @@ pub use middleware::{
     AddPrefix, Auth, Chain, IpAllowList, Middleware, MiddlewareSpec, RedirectRegex, RedirectScheme,
     ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex,
 };
+pub use object::Object;
 pub use tls::{
     ClientAuth, GeneratedCertificate, GivenCertificate, TLSOption, TLSStore, TlsOptionSpec,
     TlsStoreSpec,

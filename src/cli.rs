@@ -25,7 +25,7 @@ use crate::cli::check::Check;
 use crate::cluster;
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, LogFormat, Reading, Sources};
+use crate::config::{Config, KubernetesCrd, LogFormat, Reading, Sources};
 use crate::controller;
 use crate::proxy;
 use crate::proxy::Upstream;
@@ -198,15 +198,9 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let config = with_a_provider(config);
     let outcome = runtime.block_on(async {
-        if config.kubernetes_crd.is_none() {
-            tracing::warn!(
-                "providers.kubernetesCRD is not switched on; it is the only source of routes that \
-                 this version has, and is used all the same"
-            );
-        }
-        let crd = config.kubernetes_crd.clone().unwrap_or_default();
-        let cluster = cluster::connect(common.kubeconfig.as_deref(), &crd)
+        let cluster = cluster::connect(common.kubeconfig.as_deref(), &api_server(&config))
             .await
             .map_err(|error| Failure::Configuration(error.to_string()))?;
         let process = Process { config, cluster, host: host.to_owned(), clock };
@@ -220,6 +214,31 @@ fn start(
     // A key that is being made (RSA8192: seconds) is of no use any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// Routes have to come from somewhere.
+fn with_a_provider(mut config: Config) -> Config {
+    if config.kubernetes_crd.is_none() && config.kubernetes_ingress.is_none() {
+        tracing::warn!("no provider of Kubernetes is switched on; providers.kubernetesCRD is used");
+        config.kubernetes_crd = Some(KubernetesCrd::default());
+    }
+    config
+}
+
+/// How the API server is reached, by the first provider that says so.
+fn api_server(config: &Config) -> KubernetesCrd {
+    let crd = config.kubernetes_crd.clone().filter(|crd| crd.endpoint.is_some());
+    let ingress = config.kubernetes_ingress.clone();
+    let given = crd.or_else(|| {
+        let ingress = ingress.filter(|ingress| ingress.endpoint.is_some())?;
+        Some(KubernetesCrd {
+            endpoint: ingress.endpoint,
+            token: ingress.token,
+            cert_auth_file_path: ingress.cert_auth_file_path,
+            ..KubernetesCrd::default()
+        })
+    });
+    given.unwrap_or_default()
 }
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
@@ -330,7 +349,6 @@ impl Process {
 
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
-            crd: self.config.kubernetes_crd.clone().unwrap_or_default(),
             config: self.config.clone(),
             client: self.cluster.client.clone(),
             namespace: self.controller_namespace(),

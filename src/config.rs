@@ -5,6 +5,7 @@ mod build;
 mod effective;
 mod environment;
 mod flags;
+mod live;
 mod near;
 mod object;
 mod own;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::config::effective::Effective;
+pub use crate::config::live::{Allow, Live};
 pub use crate::config::reference::{json_schema, markdown};
 use crate::config::tree::{Node, Place, Value, merge, shorten};
 use crate::config::typed::Typed;
@@ -285,6 +287,13 @@ pub struct KubernetesIngress {
     pub token: Option<Token>,
     /// PEM.
     pub cert_auth_file_path: Option<PathBuf>,
+}
+
+impl KubernetesIngress {
+    /// Whether the IngressClass of an Ingress is asked for its controller.
+    pub fn looks_up_classes(&self) -> bool {
+        !self.disable_ingress_class_lookup && !self.disable_cluster_scope_resources
+    }
 }
 
 /// `providers.file`: one of the two paths is there, and if both are, the directory counts.

@@ -12,7 +12,6 @@ mod store;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::api::{IngressRouteStatus, Object};
 use crate::cert::KeyType;

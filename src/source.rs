@@ -6,7 +6,6 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::Api;
-use kube::CustomResourceExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher;
 
@@ -21,11 +20,21 @@ pub enum Event {
     Put(Box<Route>),
     Gone(Key),
     /// A Service is there, or not.
-    Service { namespace: String, name: String, is: Presence },
+    Service {
+        namespace: String,
+        name: String,
+        is: Presence,
+    },
     /// An IngressClass with its controller; `None`: it is gone.
-    Class { name: String, controller: Option<String> },
+    Class {
+        name: String,
+        controller: Option<String>,
+    },
     /// A CertificateResolver; `None`: it is gone.
-    Resolver { name: String, object: Option<Box<Object>> },
+    Resolver {
+        name: String,
+        object: Option<Box<Object>>,
+    },
     Synced(Place),
     Trouble(Place, Trouble),
 }
@@ -90,7 +99,8 @@ pub fn places(config: &Config) -> Vec<Place> {
             add(What::Classes, &[]);
         }
     }
-    let namespaces = [crd.as_ref().map(|it| &it.namespaces), ingress.as_ref().map(|it| &it.namespaces)];
+    let namespaces =
+        [crd.as_ref().map(|it| &it.namespaces), ingress.as_ref().map(|it| &it.namespaces)];
     let namespaces: Vec<&Vec<String>> = namespaces.into_iter().flatten().collect();
     if namespaces.iter().any(|names| names.is_empty()) {
         add(What::Services, &[]);
@@ -142,11 +152,9 @@ fn event(place: &Place, syntax: crate::rule::Syntax, seen: Seen<DynamicObject>) 
 pub fn put(what: What, syntax: crate::rule::Syntax, object: Object) -> Event {
     match what {
         What::Routes(kind) => Event::Put(Box::new(route::read(kind, &object, syntax))),
-        What::Services => Event::Service {
-            namespace: object.namespace,
-            name: object.name,
-            is: Presence::There,
-        },
+        What::Services => {
+            Event::Service { namespace: object.namespace, name: object.name, is: Presence::There }
+        }
         What::Classes => {
             let controller = object.spec.as_ref().and_then(|spec| spec.get("controller")?.as_str());
             let controller = Some(controller.unwrap_or_default().to_owned());

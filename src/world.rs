@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::cert::{Id, KeyType};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::name::{Name, Names};
-use crate::resolver::{Live, Resolver};
+use crate::resolver::Resolver;
 use crate::route::{Key, Presence, Reason, Refusal, Route};
 use crate::world::classes::Classes;
 use crate::world::coverage::Coverage;
@@ -532,7 +532,10 @@ impl World {
         let given = entries.filter_map(|entry| {
             let derived = entry.derived.as_deref()?;
             let wanted = derived.certificates.iter().find(|wanted| wanted.id == *id)?;
-            Some(((entry.route.created.unwrap_or(Timestamp::MAX), &entry.route.key), wanted.key_type?))
+            Some((
+                (entry.route.created.unwrap_or(Timestamp::MAX), &entry.route.key),
+                wanted.key_type?,
+            ))
         });
         given.min_by_key(|(age, _)| *age).map(|(_, key_type)| key_type)
     }

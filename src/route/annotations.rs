@@ -22,9 +22,7 @@ pub(super) fn resolver(annotations: &Annotations) -> Option<&str> {
 pub(super) fn apply(annotations: &Annotations, tls: Option<Tls>) -> Result<Option<Tls>, Refusal> {
     let key_type = filled(annotations, KEY_TYPE).map(key_type).transpose()?;
     let mut tls = match (tls, resolver(annotations)) {
-        (tls, Some(resolver)) => {
-            Tls { resolver: Some(resolver.into()), ..tls.unwrap_or_default() }
-        }
+        (tls, Some(resolver)) => Tls { resolver: Some(resolver.into()), ..tls.unwrap_or_default() },
         (Some(tls), None) => tls,
         (None, None) => return Ok(None),
     };

@@ -83,7 +83,8 @@ fn tls(
 /// rules.
 fn entries(spec: &IngressSpec, parts: &[Part]) -> Vec<Entry> {
     let all = parts.iter().filter_map(|part| part.names.as_ref().ok());
-    let all: Vec<&str> = all.flat_map(|names| names.iter().map(crate::name::Name::as_str)).collect();
+    let all: Vec<&str> =
+        all.flat_map(|names| names.iter().map(crate::name::Name::as_str)).collect();
     let entries = spec.tls.iter().flatten().map(|entry| {
         let hosts: Vec<&str> = entry.hosts.iter().flatten().map(String::as_str).collect();
         let hosts = if hosts.is_empty() { &all } else { &hosts };
@@ -112,7 +113,8 @@ fn domains(router: &BTreeMap<String, String>) -> Vec<Entry> {
             _ => {}
         }
     }
-    let named: Vec<_> = found.into_values().map(|(main, sans)| names::names_of(main, &sans)).collect();
+    let named: Vec<_> =
+        found.into_values().map(|(main, sans)| names::names_of(main, &sans)).collect();
     let entry = |names| Entry { names, secret_name: None };
     names::without_doubles(&named).into_iter().map(entry).collect()
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kube::CustomResourceExt;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ApiResource;
 
 use crate::api;
@@ -44,7 +44,7 @@ impl Kind {
             Self::TraefikHttp => Some(traefik("IngressRoute", "ingressroutes")),
             Self::TraefikTcp => Some(traefik("IngressRouteTCP", "ingressroutetcps")),
             Self::TraefikStore => Some(traefik("TLSStore", "tlsstores")),
-            Self::Ingress => Some(ApiResource::erase::<k8s_openapi::api::networking::v1::Ingress>(&())),
+            Self::Ingress => Some(ApiResource::erase::<Ingress>(&())),
             Self::FileHttp | Self::FileTcp | Self::FileStore => None,
         }
     }

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::route::{Class, Kind, Route};
 
 /// Of an IngressClass whose Ingresses are ours.
-pub const CONTROLLERS: [&str; 2] = ["traefik.io/ingress-controller", "routecert.dev/ingress-controller"];
+const CONTROLLERS: [&str; 2] =
+    ["traefik.io/ingress-controller", "routecert.dev/ingress-controller"];
 /// Traefik's own class, which counts while no other one is configured.
 const TRAEFIK: &str = "traefik";
 

@@ -199,7 +199,9 @@ fn key(name: &Name) -> Name {
     if name.is_wildcard() {
         return name.clone();
     }
-    wildcard_of(name.as_str()).and_then(|text| Name::parse(&text).ok()).unwrap_or_else(|| name.clone())
+    wildcard_of(name.as_str())
+        .and_then(|text| Name::parse(&text).ok())
+        .unwrap_or_else(|| name.clone())
 }
 
 /// Whether the wildcards of `these` cover each of `those`.

@@ -77,7 +77,7 @@ pub(super) fn derive(settings: &Settings, services: &Services, route: &Route) ->
     let parts: Vec<_> =
         route.parts.iter().map(|part| whole(settings, services, route, part)).collect();
     for wish in &wishes {
-        grant(settings, route, wish, &parts, &mut derived);
+        grant(settings, wish, &parts, &mut derived);
     }
     derived
 }
@@ -132,8 +132,7 @@ fn wishes<'a>(settings: &'a Settings, route: &'a Route) -> Result<Vec<Wish<'a>>,
         let named = model.domains.iter().map(|one| route::names_of(&one.main, &one.sans));
         let named: Vec<_> = named.collect();
         let entry = |names| Entry { names, secret_name: None };
-        let entries: Vec<Entry> =
-            route::without_doubles(&named).into_iter().map(entry).collect();
+        let entries: Vec<Entry> = route::without_doubles(&named).into_iter().map(entry).collect();
         let has_list = !entries.is_empty();
         Some(Wish {
             resolver: model.cert_resolver.as_deref()?,
@@ -191,7 +190,6 @@ fn is_broken(part: &Result<Names, Refusal>) -> bool {
 
 fn grant(
     settings: &Settings,
-    route: &Route,
     wish: &Wish<'_>,
     parts: &[Result<Names, Refusal>],
     derived: &mut Derived,
@@ -212,14 +210,16 @@ fn grant(
     };
     let asked: Vec<Entry> = match &wish.entries {
         None => {
-            let entry = |names: &Result<Names, Refusal>| Entry {
-                names: names.clone(),
-                secret_name: None,
-            };
+            let entry =
+                |names: &Result<Names, Refusal>| Entry { names: names.clone(), secret_name: None };
             parts.iter().map(entry).collect()
         }
         Some(entries) => {
-            parts.iter().filter(|part| is_broken(part)).flat_map(|part| part.as_ref().err()).for_each(&mut refuse);
+            parts
+                .iter()
+                .filter(|part| is_broken(part))
+                .flat_map(|part| part.as_ref().err())
+                .for_each(&mut refuse);
             if !parts.is_empty() && parts.iter().all(is_broken) {
                 return;
             }
@@ -250,7 +250,8 @@ fn collect(wish: &Wish<'_>, found: Vec<(Names, Option<Box<str>>)>, derived: &mut
         let id = Id::of(wish.owner, wish.resolver, &names);
         let secret_name = secret_name.or_else(|| first.take()).map(String::from);
         first = None;
-        let twin = derived.certificates.iter().any(|it| it.id == id && it.secret_name == secret_name);
+        let twin =
+            derived.certificates.iter().any(|it| it.id == id && it.secret_name == secret_name);
         if twin || (secret_name.is_none() && derived.certificates.iter().any(|it| it.id == id)) {
             continue;
         }
@@ -286,7 +287,8 @@ fn uncovered(entries: &[Entry], parts: &[Result<Names, Refusal>]) -> Option<Stri
 fn orderable(resolver: &Resolver, names: &Names) -> Result<(), Refusal> {
     let most = resolver.max_names();
     if names.len() > most {
-        let message = format!("{} names; a certificate of this CA holds {most} at most", names.len());
+        let message =
+            format!("{} names; a certificate of this CA holds {most} at most", names.len());
         return Err(Refusal::new(Reason::TooManyNames, message));
     }
     for name in names.iter() {

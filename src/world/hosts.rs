@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::cert::Id;
+use crate::config::Grant;
 use crate::name::{Name, Names};
-use crate::resolver::Grant;
 use crate::route::{Key, Route};
 
 /// The oldest first; then by namespace and name, so that any order of arrival gives the same.

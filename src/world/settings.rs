@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Config, EntryPoint};
+use crate::config::{Allow, Config, EntryPoint, Grant, Live};
 use crate::name::Names;
-use crate::resolver::{Allow, Grant, Live, Resolver};
+use crate::resolver::Resolver;
 use crate::route::{Reason, Refusal, Route};
 
 /// Whether what is found is to be done, or only said.
@@ -137,15 +137,18 @@ impl Settings {
     ) -> impl Iterator<Item = &'a EntryPoint> {
         let any_marked = self.entry_points.values().any(|one| one.as_default);
         let unnamed = route.entry_points.is_empty();
-        let defaults =
-            self.entry_points.values().filter(move |one| unnamed && (one.as_default || !any_marked));
+        let defaults = self
+            .entry_points
+            .values()
+            .filter(move |one| unnamed && (one.as_default || !any_marked));
         route.entry_points.iter().filter_map(|name| self.entry_points.get(&**name)).chain(defaults)
     }
 
     /// Whether the route is served at all; maybe with a warning.
     pub(super) fn entry_points(&self, route: &Route) -> Result<Option<String>, Refusal> {
         let unknown = |name: &&Box<str>| !self.entry_points.contains_key(&***name);
-        let missing: Vec<&str> = route.entry_points.iter().filter(unknown).map(|it| &**it).collect();
+        let missing: Vec<&str> =
+            route.entry_points.iter().filter(unknown).map(|it| &**it).collect();
         let Some(first) = missing.first() else { return Ok(None) };
         let message = format!(
             "entry point `{first}` is not in the configuration{}",
