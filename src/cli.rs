@@ -1,6 +1,7 @@
 //! The command line: parse, build, run one subcommand.
 
 mod check;
+mod plan;
 mod rule;
 
 use std::collections::BTreeMap;
@@ -25,11 +26,10 @@ use crate::cli::check::Check;
 use crate::cluster;
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, KubernetesCrd, LogFormat, Reading, Sources};
+use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources};
 use crate::controller;
 use crate::proxy;
 use crate::proxy::Upstream;
-use crate::resolver::Resolver;
 use crate::store::Store;
 
 /// Requests under way at a stop get this long.
@@ -53,6 +53,8 @@ enum Command {
     Run(Front),
     /// Validate the configuration and print what it comes to, and where each value came from
     Check(Check),
+    /// Dry run: routes in; the certificates that they lead to, and every refusal, out
+    Plan(plan::Arguments),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
     /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
@@ -153,6 +155,7 @@ pub fn run(
         Command::Crd => print_crds(),
         Command::Rule(question) => rule::run(question),
         Command::Check(check) => check.run(environment),
+        Command::Plan(plan) => plan.run(environment),
         Command::Controller(common) => process(common, None),
         Command::Proxy(front) => process(&front.common, Some((front, Alone::Yes))),
         Command::Run(front) => process(&front.common, Some((front, Alone::No))),
@@ -243,18 +246,8 @@ fn api_server(config: &Config) -> KubernetesCrd {
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
 fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Config, Failure> {
-    if common.configuration.is_nothing(environment) {
-        let message = "no configuration: give --configfile FILE, Traefik's flags behind `--`, or \
-                       variables ROUTECERT_… or TRAEFIK_…";
-        return Err(Failure::Configuration(message.to_owned()));
-    }
-    let reading = common.configuration.read(environment);
-    let config = reading.config.map_err(|mut problems| {
-        problems.extend(reading.faults.iter().cloned());
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        let count = if lines.len() == 1 { "a problem" } else { "problems" };
-        Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
-    })?;
+    let reading = readable(&common.configuration, environment)?;
+    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
     start_log(&config);
     for fault in reading.faults {
         tracing::error!("{fault}");
@@ -262,15 +255,37 @@ fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Confi
     for warning in reading.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(usable(config))
+    Ok(config)
 }
 
-/// Resolvers as a running program can use them.
-fn usable(mut config: Config) -> Config {
-    let resolvers = std::mem::take(&mut config.resolvers).into_iter();
-    config.resolvers =
-        resolvers.map(|(name, one)| (name, one.and_then(Resolver::usable))).collect();
-    config
+/// The configuration, and what is to be said of it.
+fn understood(
+    configuration: &Configuration,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Config, Vec<String>), Failure> {
+    let reading = readable(configuration, environment)?;
+    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
+    let said = reading.faults.iter().chain(&reading.warnings).map(ToString::to_string).collect();
+    Ok((config, said))
+}
+
+fn readable(
+    configuration: &Configuration,
+    environment: &BTreeMap<String, String>,
+) -> Result<Reading, Failure> {
+    if configuration.is_nothing(environment) {
+        let message = "no configuration: give --configfile FILE, Traefik's flags behind `--`, or \
+                       variables ROUTECERT_… or TRAEFIK_…";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
+    Ok(configuration.read(environment))
+}
+
+fn refused(mut problems: Vec<Problem>, faults: &[Problem]) -> Failure {
+    problems.extend(faults.iter().cloned());
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let count = if lines.len() == 1 { "a problem" } else { "problems" };
+    Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
 }
 
 fn start_log(config: &Config) {

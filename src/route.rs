@@ -10,6 +10,8 @@ mod names;
 mod reason;
 mod store;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -97,6 +99,18 @@ pub struct Service {
 pub enum Presence {
     There,
     Gone,
+}
+
+/// Where an object that routes refer to is missing if it was not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Judged {
+    /// Nowhere: such objects are not looked at, or not yet.
+    #[default]
+    Nowhere,
+    Everywhere,
+    In(BTreeSet<String>),
+    /// In a namespace of which others were seen: manifests may be a part of the whole.
+    WhereAnyIsKnown,
 }
 
 impl Service {

@@ -1,5 +1,8 @@
 //! Objects of the cluster and files → [`route::read`], for everything that follows routes.
 
+mod listings;
+pub mod manifests;
+
 use futures::StreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
@@ -13,6 +16,8 @@ use crate::api::{CertificateResolver, Object};
 use crate::cluster::{self, Seen, Trouble};
 use crate::config::Config;
 use crate::route::{self, Key, Kind, Presence, Route};
+
+pub use crate::source::listings::{Listing, Listings};
 
 /// What happened in one place.
 #[derive(Debug)]

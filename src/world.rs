@@ -16,7 +16,7 @@ use crate::cert::{Id, KeyType};
 use crate::config::{Config, Live};
 use crate::name::{Name, Names};
 use crate::resolver::Resolver;
-use crate::route::{Key, Presence, Reason, Refusal, Route};
+use crate::route::{Judged, Key, Presence, Reason, Refusal, Route};
 use crate::world::classes::Classes;
 use crate::world::coverage::Coverage;
 use crate::world::derive::NOTHING;
@@ -26,7 +26,6 @@ use crate::world::settings::Settings;
 
 pub use crate::world::derive::{Certificate, Derived};
 pub use crate::world::hosts::{Grip, Hold};
-pub use crate::world::services::Judged;
 pub use crate::world::settings::Purpose;
 
 /// Names of one route that count for who owns a host; nobody has more of one route.
@@ -172,6 +171,10 @@ impl World {
         those.map(|entry| (&entry.route, entry.derived.as_deref().unwrap_or(&NOTHING)))
     }
 
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values().map(|entry| &entry.route)
+    }
+
     pub fn resolver(&self, name: &str) -> Option<&Resolver> {
         self.settings.resolver(name)?.as_ref().ok()
     }
@@ -207,6 +210,20 @@ impl World {
     pub fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
         let claims = self.copies.get(&(namespace.to_owned(), secret.to_owned()))?;
         claims.first().map(|(_, _, id)| self.in_place_of(id))
+    }
+
+    /// Why the Secret that a route names for `wanted` does not hold it, if so.
+    pub fn lost_copy(&self, key: &Key, wanted: &Certificate) -> Option<Refusal> {
+        let secret = wanted.secret_name.as_ref()?;
+        let namespace = &key.namespace;
+        let winner = self.winner(namespace, secret)?;
+        (winner != self.in_place_of(&wanted.id)).then(|| {
+            let message = format!(
+                "Secret {namespace}/{secret} holds the certificate of an older route that names \
+                 it too; name another one in tls.secretName"
+            );
+            Refusal::new(Reason::Conflict, message)
+        })
     }
 
     /// Whether some route of `namespace` is in error, so that a certificate that nobody seems to

@@ -188,7 +188,8 @@ async fn store_wishes(leader: &mut Leader, id: &Id) {
 /// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
 fn kinds(leader: &Leader, id: &Id, want: &Want) -> Vec<String> {
     let known = leader.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
-    let hidden = known.iter().map(String::as_str).filter(|kind| !leader.reads(kind));
+    let hidden =
+        known.iter().map(String::as_str).filter(|kind| !leader.listings.are_complete(kind));
     let wanting = want.routes.iter().map(|key| key.kind.as_str());
     let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
     kinds.into_iter().map(str::to_owned).collect()

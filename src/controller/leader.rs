@@ -18,9 +18,9 @@ use crate::issue::{Engine, Outcome};
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
-use crate::source::What;
+use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, Judged, Purpose, World};
+use crate::world::{Changed, Purpose, World};
 
 /// Gone with its lease: the next leader reads everything anew.
 pub(super) struct Leader {
@@ -32,7 +32,7 @@ pub(super) struct Leader {
     pub(super) copies: mpsc::UnboundedSender<Command>,
     /// What became of each copy, and which certificate it was to hold.
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
-    pub(super) sources: BTreeMap<source::Place, Listing>,
+    pub(super) listings: Listings,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
@@ -48,14 +48,6 @@ pub(super) struct Leader {
     pub(super) places: BTreeMap<String, Arc<Semaphore>>,
 }
 
-/// What is known of the routes of one place.
-pub(super) enum Listing {
-    /// Not heard of yet.
-    Awaited,
-    Complete,
-    Troubled(Trouble),
-}
-
 impl Leader {
     pub(super) fn new(
         settings: Arc<Settings>,
@@ -63,7 +55,7 @@ impl Leader {
         records: Records,
         (news, copies): (mpsc::UnboundedSender<News>, mpsc::UnboundedSender<Command>),
     ) -> Self {
-        let sources = source::places(&settings.config).into_iter();
+        let listings = Listings::new(&settings.config);
         let inherited = records.pending();
         let own = &settings.config.own;
         let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
@@ -77,7 +69,7 @@ impl Leader {
             news,
             copies,
             filled: BTreeMap::new(),
-            sources: sources.map(|place| (place, Listing::Awaited)).collect(),
+            listings,
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -94,6 +86,7 @@ impl Leader {
 
     pub(super) fn take_source(&mut self, event: source::Event) {
         use source::Event;
+        let listed = self.listings.take(&event);
         let changed = match event {
             Event::Put(route) => return self.apply(&route.key.clone(), Some(*route)),
             Event::Gone(key) => return self.apply(&key, None),
@@ -102,43 +95,30 @@ impl Leader {
             Event::Resolver { name, object } => self.take_resolver(&name, object),
             Event::Synced(place) => {
                 tracing::debug!("{} listed", place.what.as_str());
-                self.list(place, Listing::Complete)
+                Changed::default()
             }
             Event::Trouble(place, trouble) => {
                 tell_trouble(&place, &trouble);
-                self.list(place, Listing::Troubled(trouble))
+                Changed::default()
             }
         };
         self.dirty.merge(changed);
+        if let Some((place, listing)) = listed {
+            let changed = self.list(place.what, &listing);
+            self.dirty.merge(changed);
+        }
     }
 
     /// What is known of a place is another than before.
-    fn list(&mut self, place: source::Place, listing: Listing) -> Changed {
-        let what = place.what;
+    fn list(&mut self, what: What, listing: &Listing) -> Changed {
+        self.look_at_all();
         let refused =
             matches!(listing, Listing::Troubled(Trouble::Forbidden(_) | Trouble::Missing));
-        self.sources.insert(place, listing);
-        self.look_at_all();
         match what {
-            What::Services => self.world.judge_services(self.judged()),
+            What::Services => self.world.judge_services(self.listings.judged()),
             What::Classes if refused => self.world.believe_classes(),
             What::Classes | What::Resolvers | What::Routes(_) => Changed::default(),
         }
-    }
-
-    /// Where a Service that was not seen is missing: where all are known.
-    fn judged(&self) -> Judged {
-        let mut namespaces = BTreeSet::new();
-        for (place, listing) in &self.sources {
-            if place.what != What::Services || !matches!(listing, Listing::Complete) {
-                continue;
-            }
-            match &place.namespace {
-                None => return Judged::Everywhere,
-                Some(namespace) => drop(namespaces.insert(namespace.clone())),
-            }
-        }
-        if namespaces.is_empty() { Judged::Nowhere } else { Judged::In(namespaces) }
     }
 
     fn take_resolver(&mut self, name: &str, object: Option<Box<Object>>) -> Changed {
@@ -244,10 +224,8 @@ impl Leader {
         self.dirty.ids.extend(self.world.ids().cloned());
     }
 
-    /// A source in trouble costs only itself.
     pub(super) fn is_ready(&self) -> bool {
-        let heard_of = |listing: &Listing| !matches!(listing, Listing::Awaited);
-        self.complete || (self.certificates_synced && self.sources.values().all(heard_of))
+        self.complete || (self.certificates_synced && self.listings.are_all_heard_of())
     }
 
     /// Whether nobody can want the certificate any more: its sources are read, and no route beside
@@ -258,19 +236,7 @@ impl Leader {
 
     /// Whether a route that wanted the certificate, if there were one, would be known.
     pub(super) fn is_listed(&self, state: &State) -> bool {
-        self.sources.iter().all(|(place, listing)| match listing {
-            Listing::Complete => true,
-            Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
-            Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
-                !state.kinds.iter().any(|kind| kind == place.what.as_str())
-            }
-        })
-    }
-
-    /// Whether all routes of this kind are known.
-    pub(super) fn reads(&self, kind: &str) -> bool {
-        let mut places = self.sources.iter().filter(|(place, _)| place.what.as_str() == kind);
-        places.all(|(_, listing)| matches!(listing, Listing::Complete))
+        self.listings.would_know(&state.kinds)
     }
 
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {

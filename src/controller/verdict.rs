@@ -8,7 +8,7 @@ use crate::controller::leader::Leader;
 use crate::controller::publish::{RouteNews, Shown, Verdict};
 use crate::name::{Name, Names};
 use crate::plan::{Held, View};
-use crate::route::{Key, Reason, Refusal, Route};
+use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
 use crate::world::{Certificate, Derived, Want};
 
@@ -111,17 +111,10 @@ fn filled<'a>(
 
 fn copy_refusal(leader: &Leader, route: &Route, wanted: &Certificate) -> Option<Refusal> {
     let secret = wanted.secret_name.as_ref()?;
-    let namespace = &route.key.namespace;
-    let winner = leader.world.winner(namespace, secret)?;
-    if winner != leader.world.in_place_of(&wanted.id) {
-        return Some(Refusal::new(
-            Reason::Conflict,
-            format!(
-                "Secret {namespace}/{secret} holds the certificate of an older route that names \
-                 it too; name another one in tls.secretName"
-            ),
-        ));
+    if let Some(refusal) = leader.world.lost_copy(&route.key, wanted) {
+        return Some(refusal);
     }
+    let winner = leader.world.winner(&route.key.namespace, secret)?;
     filled(leader, route, secret, winner)?.as_ref().err().cloned()
 }
 

@@ -2,21 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::route::{Key, Presence};
+use crate::route::{Judged, Key, Presence};
 
 type Place = (String, String);
-
-/// Where a Service that was not seen is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Judged {
-    /// Nowhere: Services are not looked at, or not yet.
-    #[default]
-    Nowhere,
-    Everywhere,
-    In(BTreeSet<String>),
-    /// In a namespace of which other Services were seen: manifests may be a part of the whole.
-    WhereAnyIsKnown,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Services {
