@@ -128,8 +128,8 @@ pub fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Eve
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        let mut watch = watcher::Config::default();
-        watch.label_selector = label_selector(config, place.what);
+        let label_selector = label_selector(config, place.what);
+        let watch = watcher::Config { label_selector, ..watcher::Config::default() };
         let syntax = config.default_rule_syntax;
         Some(cluster::watch(api, watch).map(move |seen| event(&place, syntax, seen)).boxed())
     });
