@@ -7,6 +7,7 @@ use kube::api::ApiResource;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::cluster::object::Object;
 use crate::cluster::watch::{Pause, Trouble};
@@ -69,7 +70,7 @@ impl Definition {
                 Err(Trouble::Forbidden(cause)) => {
                     tracing::info!(
                         "{} may not be watched, so its objects are asked for until they are there, \
-                         at most every {} s: {cause}",
+                         in the end every {} s: {cause}",
                         self.name,
                         LONGEST_PAUSE.as_secs()
                     );
@@ -88,18 +89,23 @@ impl Definition {
         let api: Api<Object> = Api::all_with(self.client.clone(), &definitions());
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let mut events = watcher(api, config).boxed();
-        let mut in_vain = false;
+        let mut again_at = None;
         loop {
-            let pause = if in_vain { self.pause.next() } else { Duration::MAX };
-            let event = match tokio::time::timeout(pause, events.next()).await {
+            let event = match again_at {
+                Some(instant) => tokio::time::timeout_at(instant, events.next()).await,
+                None => Ok(events.next().await),
+            };
+            let event = match event {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => return Err(Trouble::of(&error)),
                 Ok(None) | Err(_) => return Ok(()),
             };
             match self.news(&event) {
                 News::Served => return Ok(()),
-                News::InVain => in_vain = true,
-                News::Absent => in_vain = false,
+                News::InVain => {
+                    again_at = again_at.or_else(|| Some(Instant::now() + self.pause.next()));
+                }
+                News::Absent => again_at = None,
                 News::Nothing => {}
             }
         }
@@ -120,6 +126,7 @@ impl Definition {
             return News::InVain;
         }
         self.tried = found;
+        self.pause.reset();
         News::Served
     }
 }

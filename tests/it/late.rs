@@ -10,7 +10,7 @@ use kube::Client;
 use kube::api::ApiResource;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
-use routecert::cluster::{self, Definitions, Named, Object, Seen, Trouble};
+use routecert::cluster::{self, Definitions, IngressClass, Named, Object, Seen, Trouble};
 
 use crate::cluster;
 
@@ -218,6 +218,18 @@ async fn objects_are_counted_without_being_fetched_and_a_missing_kind_has_none()
     }
     assert_eq!(count().await, Ok(Some(3)));
     kind.undefine();
+}
+
+#[tokio::test]
+async fn a_class_comes_with_its_controller() {
+    cluster().apply(
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: ours}\n\
+         spec: {controller: traefik.io/ingress-controller}\n",
+    );
+    let config = watcher::Config::default().fields("metadata.name=ours");
+    let api = kube::Api::<IngressClass>::all(cluster().client().await);
+    let Some(Seen::Put(class)) = cluster::watch(api, config).boxed().next().await else { panic!() };
+    assert_eq!(class.controller(), "traefik.io/ingress-controller");
 }
 
 #[tokio::test]
