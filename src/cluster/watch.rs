@@ -280,3 +280,51 @@ fn ends_quietly(error: &watcher::Error) -> bool {
 fn key<K: Resource>(object: &K) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+    use crate::cluster::Named;
+
+    fn named(name: &str) -> Named {
+        Named { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() } }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_broken_list_does_not_show_is_not_gone_and_what_it_showed_may_go() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let broken = || Err(watcher::Error::NoResourceVersion);
+        let events: Vec<Result<watcher::Event<Named>, watcher::Error>> = vec![
+            Ok(Init),
+            Ok(InitApply(named("a"))),
+            Ok(InitApply(named("b"))),
+            Ok(InitDone),
+            Ok(Delete(named("b"))),
+            Ok(Apply(named("c"))),
+            broken(),
+            Ok(Init),
+            Ok(InitApply(named("d"))),
+            broken(),
+            broken(),
+            Ok(Init),
+            Ok(InitApply(named("c"))),
+            Ok(InitDone),
+        ];
+        let seen = told(stream::iter(events).boxed(), None).map(|seen| match seen {
+            Seen::Put(object) => format!("put {}", object.name_any()),
+            Seen::Gone { name, .. } => format!("gone {name}"),
+            Seen::Synced => "synced".to_owned(),
+            Seen::Trouble(_) => "trouble".to_owned(),
+        });
+        let seen: Vec<String> = seen.collect().await;
+        assert_eq!(
+            seen,
+            [
+                "put a", "put b", "synced", "gone b", "put c", "trouble", "put d", "put c",
+                "gone d", "gone a", "synced"
+            ]
+        );
+    }
+}
