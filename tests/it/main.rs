@@ -22,6 +22,7 @@ mod check;
 mod front;
 mod issuing;
 mod keeping;
+mod late;
 mod layers;
 mod look;
 mod owners;
