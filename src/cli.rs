@@ -230,8 +230,8 @@ fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Confi
         return Err(Failure::Configuration(message.to_owned()));
     }
     let reading = common.configuration.read(environment);
-    let config = reading.config.map_err(|mut problems| {
-        problems.extend(reading.faults.iter().cloned());
+    let problems = reading.errors();
+    let config = reading.config.map_err(|_same| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let count = if lines.len() == 1 { "a problem" } else { "problems" };
         Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
