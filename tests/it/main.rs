@@ -19,6 +19,7 @@ mod rule_body;
 mod accounts;
 mod by_hand;
 mod check;
+mod configurations;
 mod front;
 mod issuing;
 mod keeping;
