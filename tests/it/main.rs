@@ -25,6 +25,7 @@ mod issuing;
 mod keeping;
 mod layers;
 mod look;
+mod options;
 mod owners;
 mod proxied;
 mod real_parts;
