@@ -1,8 +1,9 @@
 //! How the API server is found. Nothing is contacted.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use crate::cluster::Cluster;
@@ -41,19 +42,18 @@ pub async fn connect(
 
 /// `KUBECONFIG`, else the Pod's own account; no file is looked for unasked.
 async fn from_environment() -> Result<Config, Error> {
-    let failed = |error: kube::config::KubeconfigError| Error::Kubeconfig {
+    let failed = |error: KubeconfigError| Error::Kubeconfig {
         file: "from KUBECONFIG".to_owned(),
         cause: http::chain(&error),
     };
     if let Some(kubeconfig) = Kubeconfig::from_env().map_err(failed)? {
-        let options = KubeConfigOptions::default();
-        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed);
+        return from_kubeconfig(kubeconfig).await.map_err(failed);
     }
     Config::incluster().map_err(|error| Error::NoConfiguration(http::chain(&error)))
 }
 
 async fn from_file(file: &Path) -> Result<Config, Error> {
-    let failed = |error: kube::config::KubeconfigError| Error::Kubeconfig {
+    let failed = |error: KubeconfigError| Error::Kubeconfig {
         file: file.display().to_string(),
         cause: http::chain(&error),
     };
@@ -62,7 +62,24 @@ async fn from_file(file: &Path) -> Result<Config, Error> {
         cause: error.to_string(),
     })?;
     let kubeconfig = Kubeconfig::read_from(file).map_err(failed)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
+    from_kubeconfig(kubeconfig).await.map_err(failed)
+}
+
+/// `HTTPS_PROXY` is for CAs and DNS providers: the API server is reached straight, unless the
+/// kubeconfig itself names a proxy.
+async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
+    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let own: BTreeSet<String> =
+        clusters.filter_map(|cluster| cluster.proxy_url.as_ref()).map(|url| url_of(url)).collect();
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.proxy_url = config.proxy_url.filter(|url| own.contains(&url.to_string()));
+    Ok(config)
+}
+
+/// As the client library shows it.
+fn url_of(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), |url: ::http::Uri| url.to_string())
 }
 
 fn from_provider(endpoint: &str, provider: &KubernetesCrd) -> Result<Config, Error> {
