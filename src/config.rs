@@ -29,6 +29,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 pub use crate::config::effective::Effective;
 pub use crate::config::reference::{json_schema, markdown};
 use crate::config::tree::{Form, Node, Place, Value, merge, shorten};
@@ -114,7 +117,7 @@ fn file_tree(path: &Path, walk: &mut Walk) -> Option<Node> {
     }
 }
 
-fn contents(path: &Path) -> Result<String, String> {
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
@@ -122,18 +125,26 @@ fn contents(path: &Path) -> Result<String, String> {
     if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
         return Err(TOO_LARGE.to_owned());
     }
-    String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+fn contents(path: &Path) -> Result<String, String> {
+    String::from_utf8(bytes(path)?).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         format!("is no UTF-8 text (line {})", line.filter(|byte| **byte == b'\n').count() + 1)
     })
 }
 
+/// What the connection to a CA needs of such a file.
 fn certificate_file(path: &Path) -> Result<(), String> {
-    let text = contents(path)?;
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        return Ok(());
+    let mut found = 0;
+    for der in CertificateDer::pem_slice_iter(&bytes(path)?) {
+        let der = der.map_err(|error| format!("is no valid PEM: {error}"))?;
+        found += 1;
+        x509_parser::parse_x509_certificate(&der)
+            .map_err(|error| format!("certificate {found} in it cannot be read: {error}"))?;
     }
-    Err("has no certificate in PEM form".to_owned())
+    if found == 0 { Err("has no certificate in PEM form".to_owned()) } else { Ok(()) }
 }
 
 fn text_tree(name: &str, text: &str, walk: &mut Walk) -> Option<Node> {

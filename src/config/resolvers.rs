@@ -207,9 +207,7 @@ impl<'a> Look<'a> {
 
     fn advise_keys(&mut self, present: &str) {
         let field = self.acme.at("keyType").unwrap_or(self.acme);
-        let message = format!(
-            "{present}; EC256 is as strong, and its handshakes cost far less: keyType: EC256"
-        );
+        let message = format!("{present}; EC256 is as strong, and its handshakes cost far less");
         let path = format!("{}.keyType", self.acme.key);
         self.walk.advice.push(Problem::at(&field.place, &path, message));
     }
@@ -366,6 +364,12 @@ impl<'a> Look<'a> {
             if let Some(Err(message)) = look.map(|look| look(Path::new(path))) {
                 self.obstacle(item, &format!("`{}`: {message}", shorten(path)));
             }
+        }
+        if let Some(name) = acme.filled("caServerName")
+            && rustls_pki_types::ServerName::try_from(name.as_str()).is_err()
+        {
+            let message = format!("`{}` is no name that a certificate could have", shorten(&name));
+            self.fault("caServerName", &message);
         }
         CaTrust {
             certificates: acme.texts("caCertificates").iter().map(PathBuf::from).collect(),
