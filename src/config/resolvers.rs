@@ -15,7 +15,7 @@ use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
-use crate::resolver::{CaTrust, Challenges, HttpChallenge, Resolver, TlsChallenge};
+use crate::resolver::{CaTrust, Challenges, DnsChallenge, HttpChallenge, Resolver, TlsChallenge};
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
@@ -308,9 +308,10 @@ impl<'a> Look<'a> {
                  httpChallenge.entryPoint"
             }
         };
+        let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
         let later = [
             ("tlsChallenge", challenges.tls.is_some()),
-            ("dnsChallenge", challenges.dns.is_some()),
+            ("dnsChallenge", challenges.dns.as_ref().is_some_and(has_provider)),
         ];
         for (key, _) in later.iter().filter(|one| one.1) {
             self.warn(key, advice);
@@ -321,7 +322,8 @@ impl<'a> Look<'a> {
     /// Whether something about the challenges is wrong already, so that none is no surprise.
     fn is_in_doubt(&self) -> bool {
         let keys = ["dnsChallenge", "httpChallenge", "tlsChallenge"];
-        !self.reasons.is_empty()
+        let about_one = |reason: &String| keys.iter().any(|key| reason.starts_with(key));
+        self.reasons.iter().any(about_one)
             || keys.iter().any(|key| self.is_broken(key))
             || self.is_broken("httpChallenge.entryPoint")
             || self.is_broken("dnsChallenge.provider")
