@@ -79,3 +79,20 @@ impl Reading {
         Self::of(Err(vec![problem]), Vec::new())
     }
 }
+
+/// More reasons than these help nobody, and they end up in a status.
+const MAX_REASONS: usize = 8;
+
+/// All reasons in one line, of very many the first.
+pub(super) fn summary(reasons: &[String]) -> String {
+    let mut shown: Vec<String> = reasons.iter().take(MAX_REASONS).cloned().collect();
+    if let Some(more @ 1..) = reasons.len().checked_sub(MAX_REASONS) {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join("; ")
+}
+
+/// The same for a list.
+pub(super) fn few(reasons: Vec<String>) -> Vec<String> {
+    if reasons.len() > MAX_REASONS { vec![summary(&reasons)] } else { reasons }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::cert::KeyType;
+use crate::config::problem::{few, summary};
 use crate::config::settle::LETS_ENCRYPT;
 use crate::config::tree::{Place, shorten};
 use crate::config::typed::Typed;
@@ -117,7 +118,7 @@ impl<'a> Look<'a> {
         let trust = self.trust();
         let challenges = self.challenges();
         if !self.reasons.is_empty() {
-            return Err(self.reasons.join("; "));
+            return Err(summary(&self.reasons));
         }
         Ok(Resolver {
             name: name.to_owned(),
@@ -129,7 +130,7 @@ impl<'a> Look<'a> {
             client_timeout,
             profile: self.acme.filled("profile"),
             challenges,
-            obstacles: std::mem::take(&mut self.obstacles),
+            obstacles: few(std::mem::take(&mut self.obstacles)),
             taken_out: BTreeMap::new(),
         })
     }
