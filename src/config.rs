@@ -9,6 +9,7 @@ mod live;
 mod near;
 mod object;
 mod own;
+mod problem;
 mod process;
 mod providers;
 mod reference;
@@ -30,11 +31,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
+pub use crate::config::problem::{Problem, Reading};
 pub use crate::config::reference::{json_schema, markdown};
-use crate::config::tree::{Form, Node, Place, Value, merge, shorten};
-use crate::config::typed::Typed;
+use crate::config::tree::{Form, Node, Place, Value, merge};
 use crate::config::walk::Walk;
 use crate::name::DomainPattern;
 use crate::resolver::{Proxy, Resolver};
@@ -116,7 +120,7 @@ fn file_tree(path: &Path, walk: &mut Walk) -> Option<Node> {
     }
 }
 
-fn contents(path: &Path) -> Result<String, String> {
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
@@ -124,18 +128,26 @@ fn contents(path: &Path) -> Result<String, String> {
     if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
         return Err(TOO_LARGE.to_owned());
     }
-    String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+fn contents(path: &Path) -> Result<String, String> {
+    String::from_utf8(bytes(path)?).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         format!("is no UTF-8 text (line {})", line.filter(|byte| **byte == b'\n').count() + 1)
     })
 }
 
+/// What the connection to a CA needs of such a file.
 fn certificate_file(path: &Path) -> Result<(), String> {
-    let text = contents(path)?;
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        return Ok(());
+    let mut found = 0;
+    for der in CertificateDer::pem_slice_iter(&bytes(path)?) {
+        let der = der.map_err(|error| format!("is no valid PEM: {error}"))?;
+        found += 1;
+        x509_parser::parse_x509_certificate(&der)
+            .map_err(|error| format!("certificate {found} in it cannot be read: {error}"))?;
     }
-    Err("has no certificate in PEM form".to_owned())
+    if found == 0 { Err("has no certificate in PEM form".to_owned()) } else { Ok(()) }
 }
 
 fn text_tree(name: &str, text: &str, walk: &mut Walk) -> Option<Node> {
@@ -384,80 +396,6 @@ pub struct Own {
 pub struct Grant {
     pub namespaces: Vec<String>,
     pub domains: Vec<DomainPattern>,
-}
-
-/// What is wrong, or worth a word, at one place of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// `file:line:column`, or the file alone.
-    pub place: String,
-    /// The key with its path, `certificatesResolvers.le.acme.keyType`; empty for the whole text.
-    pub key: String,
-    pub message: String,
-    order: (Form, usize, usize),
-}
-
-impl Problem {
-    fn at(place: &Place, key: &str, message: impl Into<String>) -> Self {
-        Self {
-            place: place.to_string(),
-            key: key.to_owned(),
-            message: message.into(),
-            order: (place.form, place.line, place.column),
-        }
-    }
-
-    /// In the order of the file, then variables, then flags.
-    pub fn sort(problems: &mut [Self]) {
-        problems.sort_by_key(|problem| problem.order);
-    }
-
-    /// `value` stands at `field` instead of what was `expected`.
-    fn about(field: &Typed, value: &str, expected: &str) -> Self {
-        Self::at(&field.place, &field.key, format!("`{}`: {expected}", shorten(value)))
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// The result of reading: a configuration only if there was no error.
-#[derive(Debug)]
-pub struct Reading {
-    pub config: Result<Config, Vec<Problem>>,
-    /// What is wrong with one resolver each, which costs only that resolver.
-    pub faults: Vec<Problem>,
-    pub warnings: Vec<Problem>,
-    /// Words on what is right and could be better.
-    pub advice: Vec<Problem>,
-    /// There whenever the text could be read.
-    pub effective: Option<Effective>,
-}
-
-impl Reading {
-    fn of(config: Result<Config, Vec<Problem>>, warnings: Vec<Problem>) -> Self {
-        Self { config, faults: Vec::new(), warnings, advice: Vec::new(), effective: None }
-    }
-
-    /// What is wrong with the structure and with single resolvers, all of it.
-    pub fn errors(&self) -> Vec<Problem> {
-        let structure = self.config.as_ref().err();
-        let mut errors: Vec<Problem> =
-            structure.into_iter().flatten().chain(&self.faults).cloned().collect();
-        Problem::sort(&mut errors);
-        errors
-    }
-
-    fn failed(problem: Problem) -> Self {
-        Self::of(Err(vec![problem]), Vec::new())
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
+use crate::config::problem::summary;
 use crate::config::schema::ACME_OF_OBJECT;
 use crate::config::tree::{Entry, Node, Place, Value};
 use crate::config::walk::Walk;
-use crate::config::{Config, Problem, resolvers, settle};
+use crate::config::{Config, Problem, limit, resolvers, settle};
 use crate::resolver::Resolver;
 
 const KEY: &str = "spec.acme";
@@ -29,8 +30,12 @@ impl Config {
         walk.without_use(&whole);
         let structure: Vec<String> =
             walk.errors.iter().map(|one| format!("{}: {}", one.key, one.message)).collect();
-        let resolver = if structure.is_empty() { resolver } else { Err(structure.join("; ")) };
-        let problems = [walk.errors, walk.faults, walk.warnings].concat();
+        let resolver = if structure.is_empty() { resolver } else { Err(summary(&structure)) };
+        let mut problems = [walk.errors, walk.faults, walk.warnings];
+        for kind in &mut problems {
+            limit(kind, &whole);
+        }
+        let problems = problems.concat();
         (resolver, problems)
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::cert::KeyType;
+use crate::config::problem::{few, summary};
 use crate::config::settle::LETS_ENCRYPT;
 use crate::config::tree::{Place, shorten};
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
-use crate::resolver::{CaTrust, Challenges, HttpChallenge, Resolver, TlsChallenge};
+use crate::resolver::{CaTrust, Challenges, DnsChallenge, HttpChallenge, Resolver, TlsChallenge};
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
@@ -117,7 +118,7 @@ impl<'a> Look<'a> {
         let trust = self.trust();
         let challenges = self.challenges();
         if !self.reasons.is_empty() {
-            return Err(self.reasons.join("; "));
+            return Err(summary(&self.reasons));
         }
         Ok(Resolver {
             name: name.to_owned(),
@@ -129,7 +130,7 @@ impl<'a> Look<'a> {
             client_timeout,
             profile: self.acme.filled("profile"),
             challenges,
-            obstacles: std::mem::take(&mut self.obstacles),
+            obstacles: few(std::mem::take(&mut self.obstacles)),
             taken_out: BTreeMap::new(),
         })
     }
@@ -207,9 +208,7 @@ impl<'a> Look<'a> {
 
     fn advise_keys(&mut self, present: &str) {
         let field = self.acme.at("keyType").unwrap_or(self.acme);
-        let message = format!(
-            "{present}; EC256 is as strong, and its handshakes cost far less: keyType: EC256"
-        );
+        let message = format!("{present}; EC256 is as strong, and its handshakes cost far less");
         let path = format!("{}.keyType", self.acme.key);
         self.walk.advice.push(Problem::at(&field.place, &path, message));
     }
@@ -310,9 +309,10 @@ impl<'a> Look<'a> {
                  httpChallenge.entryPoint"
             }
         };
+        let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
         let later = [
             ("tlsChallenge", challenges.tls.is_some()),
-            ("dnsChallenge", challenges.dns.is_some()),
+            ("dnsChallenge", challenges.dns.as_ref().is_some_and(has_provider)),
         ];
         for (key, _) in later.iter().filter(|one| one.1) {
             self.warn(key, advice);
@@ -323,7 +323,8 @@ impl<'a> Look<'a> {
     /// Whether something about the challenges is wrong already, so that none is no surprise.
     fn is_in_doubt(&self) -> bool {
         let keys = ["dnsChallenge", "httpChallenge", "tlsChallenge"];
-        !self.reasons.is_empty()
+        let about_one = |reason: &String| keys.iter().any(|key| reason.starts_with(key));
+        self.reasons.iter().any(about_one)
             || keys.iter().any(|key| self.is_broken(key))
             || self.is_broken("httpChallenge.entryPoint")
             || self.is_broken("dnsChallenge.provider")
@@ -366,6 +367,12 @@ impl<'a> Look<'a> {
             if let Some(Err(message)) = look.map(|look| look(Path::new(path))) {
                 self.obstacle(item, &format!("`{}`: {message}", shorten(path)));
             }
+        }
+        if let Some(name) = acme.filled("caServerName")
+            && rustls_pki_types::ServerName::try_from(name.as_str()).is_err()
+        {
+            let message = format!("`{}` is no name that a certificate could have", shorten(&name));
+            self.fault("caServerName", &message);
         }
         CaTrust {
             certificates: acme.texts("caCertificates").iter().map(PathBuf::from).collect(),

@@ -309,6 +309,47 @@ fn lego_s_variables_hold_for_a_resolver_that_says_nothing_about_its_ca() {
 }
 
 #[test]
+fn what_variables_say_about_the_process_is_shown_without_credentials() {
+    let variables = [
+        "LEGO_DISABLE_CNAME_SUPPORT=true",
+        "LEGO_EXPERIMENTAL_DNS_TCP_ONLY=1",
+        "https_proxy=http://user:SECRET@proxy:3128",
+    ]
+    .map(str::to_owned);
+    let shown = check(&[], &variables)["variables"].clone();
+    let expected = serde_json::json!({
+        "LEGO_DISABLE_CNAME_SUPPORT": "true",
+        "LEGO_EXPERIMENTAL_DNS_TCP_ONLY": "true",
+        "HTTPS_PROXY": "http://***@proxy:3128",
+    });
+    assert_eq!(shown, expected);
+    let text = String::from_utf8(run(&[], &variables).stdout).unwrap();
+    assert!(text.ends_with("# HTTPS_PROXY: http://***@proxy:3128\n"), "{text}");
+    let wrong = ["HTTPS_PROXY=socks5://user:SECRET@proxy".to_owned()];
+    let errors = messages(&check(&[], &wrong), "errors");
+    assert!(errors.contains("expected http://HOST:PORT") && !errors.contains("SECRET"), "{errors}");
+}
+
+#[test]
+fn large_keys_are_advised_against_once_a_resolver() {
+    let advice = |key_type: &str| {
+        let flags = ["email=a@b.c", "httpchallenge.entrypoint=http", key_type]
+            .map(|flag| format!("--certificatesresolvers.r.acme.{flag}"));
+        let answer = flags.iter().map(String::as_str).collect::<Vec<_>>();
+        let answer = self::flags(&answer);
+        assert_eq!(answer["ok"], true, "{answer:#}");
+        messages(&answer, "warnings")
+    };
+    for large in ["keytype=RSA4096", "keytype=RSA8192", "storage=acme.json"] {
+        let advice = advice(large);
+        assert!(advice.lines().count() == 1 && advice.contains("EC256"), "{large}: {advice}");
+    }
+    for small in ["EC256", "EC384", "RSA2048"] {
+        assert_eq!(advice(&format!("keytype={small}")), "");
+    }
+}
+
+#[test]
 fn the_documentation_has_every_key_as_it_is() {
     let shown = |what: &str| String::from_utf8(run(&[what], &[]).stdout).unwrap();
     let documentation = fs::read_to_string(root().join("docs/configuration.md")).unwrap();

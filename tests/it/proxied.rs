@@ -11,7 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::look::LE;
 use crate::parts::ca::Ca;
+use crate::parts::process::{self, Process, Program};
+use crate::parts::routecert::Routecert;
+use crate::parts::stand::Stand;
+use crate::{binary, stand};
 
 /// Listens, tunnels to this machine whatever the host, and remembers what it was asked.
 struct Tunnels {
@@ -97,4 +102,39 @@ async fn what_the_proxy_refuses_is_told_without_its_credentials() {
     let through = format!("through http://***@127.0.0.1:{} (HTTPS_PROXY)", tunnels.port);
     assert!(error.starts_with("ca.invalid: ") && error.contains(&through), "{error}");
     assert!(error.contains("authorization required") && !error.contains("pa"), "{error}");
+}
+
+/// A controller with these variables, whose CA has a name that only the proxy knows.
+fn controller(stand: &Stand<'_>, env: Vec<(&'static str, String)>) -> Routecert {
+    let [admin] = process::free_ports();
+    let mut settings = stand.settings.clone();
+    settings.ca_server = format!("https://ca.invalid:{}/dir", stand.ca.port);
+    let yaml = settings.yaml(admin).replace("storage:", "caServerName: localhost\n      storage:");
+    let file = process::write(&stand.folder, "proxied.yaml", &yaml).display().to_string();
+    let identity = stand.cluster.identity(&settings.controller_namespace, "routecert-controller");
+    let kubeconfig = identity.display().to_string();
+    let args = ["controller", "--configfile", &file, "--kubeconfig", &kubeconfig];
+    let program = Program {
+        name: "proxied".to_owned(),
+        path: binary().to_owned(),
+        args: args.map(str::to_owned).to_vec(),
+        env,
+        folder: stand.folder.clone(),
+    };
+    Routecert { process: Process::start(program), admin }
+}
+
+#[tokio::test]
+async fn a_controller_gets_a_certificate_through_the_proxy_and_reaches_its_api_server_without() {
+    let (stand, tunnels) = (stand("proxied").await, Tunnels::start("200 OK").await);
+    let url = format!("http://user:pa%3Ass@127.0.0.1:{}", tunnels.port);
+    let controller = controller(&stand, vec![("https_proxy", url)]);
+    controller.await_ready();
+    let _proxy = stand.start_proxy();
+    stand.route("web", "Host(`a.example.com`)", LE);
+    stand.certificate("a.example.com").await;
+    let asked = tunnels.asked();
+    let to_the_ca = format!("CONNECT ca.invalid:{} ", stand.ca.port);
+    assert!(!asked.is_empty() && asked.iter().all(|it| it.starts_with(&to_the_ca)), "{asked:?}");
+    assert!(!stand.tails().contains("pa:ss") && !stand.tails().contains("pa%3Ass"));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::Problem;
 use crate::config::near::nearest;
+use crate::config::problem::few;
 use crate::config::resolvers::{Look, Origin};
 use crate::config::tree::shorten;
 use crate::config::typed::Typed;
@@ -19,6 +20,9 @@ const OF_THE_MACHINE: [&str; 2] = ["exec", "manual"];
 /// Variables that select what lies on the controller's disk, beside those that end like a path.
 const OF_FILES: [&str; 3] = ["AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS", "OS_CLOUD"];
 const ENDS_OF_FILES: [&str; 3] = ["_EDGERC", "_FILE", "_PATH"];
+
+/// Nobody has more; each is looked at when a name is proven.
+const MAX_SOLVERS: usize = 100;
 
 /// Where a provider's variables are.
 enum Credentials<'a> {
@@ -43,7 +47,11 @@ impl Look<'_> {
             propagation: propagation(challenge),
             ..DnsChallenge::default()
         };
-        for item in challenge.items("solvers") {
+        if let Some(item) = challenge.items("solvers").nth(MAX_SOLVERS) {
+            let message = format!("more than {MAX_SOLVERS} solvers; make several resolvers");
+            self.fault_at(&item.place, &item.key, &message);
+        }
+        for item in challenge.items("solvers").take(MAX_SOLVERS) {
             let solver = self.solver(item, &mut found.obstacles);
             found.solvers.extend(solver);
         }
@@ -62,6 +70,7 @@ impl Look<'_> {
             self.warn("dnsChallenge.provider", "is missing; DNS-01 stays off");
             return None;
         }
+        found.obstacles = few(found.obstacles);
         Some(found)
     }
 

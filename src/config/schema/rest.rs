@@ -123,8 +123,12 @@ pub(super) const OWN: &[Field] = &[
     later("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
     on("controllerNamespace", Text, "Where accounts and state are kept; by default the Pod's own."),
-    on("defaultTLSResourcesNamespace", Text, "Where the TLSStore `default` counts."),
-    on("grants", List(&Section(GRANT)), "Who may have which names."),
+    on(
+        "defaultTLSResourcesNamespace",
+        Text,
+        "Where a TLSStore or TLSOption `default` counts; else as in `providers.kubernetesCRD`, or the controller's namespace.",
+    ),
+    on("grants", List(&Section(GRANT)), "Who may have which names, before holding and age."),
     on("hostHold", Duration, "How long a host stays its last owner's.").or("168h"),
     later("keepKeys", Bool, "Renew with the same key."),
     later("providedBeforeExpired", Bool, "Prefer provided certificates to expired ones."),
@@ -134,8 +138,10 @@ pub(super) const OWN: &[Field] = &[
     later("store", Text, "Where certificates are kept."),
 ];
 
-const GRANT: &[Field] =
-    &[on("domains", Texts, "Names."), on("namespaces", Texts, "Namespaces that may have them.")];
+const GRANT: &[Field] = &[
+    on("domains", Texts, "`a.example` alone, `*.a.example` for all names below it, or `*`."),
+    on("namespaces", Texts, "The only namespaces that may have them."),
+];
 
 const OWN_RESOLVER: &[Field] = &[
     on("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),

@@ -107,3 +107,19 @@ fn what_is_wrong_in_an_object_is_told_with_the_right_key() {
     refused(&json!({}), "no challenge is set");
     refused(&json!(null), "spec.acme: ");
 }
+
+#[test]
+fn very_many_mistakes_are_told_in_few_words() {
+    let solvers = |count: usize, code: &str| -> Vec<Value> {
+        (0..count).map(|_| json!({"provider": code})).collect()
+    };
+    let (resolver, _) = read(&json!({"dnsChallenge": {"solvers": solvers(100, "nobody")}}));
+    assert!(resolver.unwrap_err().ends_with("; and 92 more"));
+    refused(&json!({"dnsChallenge": {"solvers": solvers(101, "gcloud")}}), "more than 100 solvers");
+    let (resolver, _) = read(&json!({"dnsChallenge": {"solvers": solvers(20, "desec")}}));
+    let why = resolver.unwrap().usable().unwrap_err();
+    assert!(why.ends_with("; and 12 more"), "{why}");
+    let keys = (0..500).map(|n| (format!("key{n}"), json!(1))).collect();
+    let (resolver, problems) = read(&Value::Object(keys));
+    assert!(resolver.unwrap_err().len() < 10_000 && problems.lines().count() < 300);
+}

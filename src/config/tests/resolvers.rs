@@ -22,6 +22,7 @@ fn a_fault_of_a_resolver_costs_only_that_resolver() {
     faulty(&with_acme("caServer: 'http://ca.example/dir'"), "begins with https://");
     faulty(&with_acme("caServer: 'https://'"), "begins with https://");
     faulty(&with_acme("storage: ''"), "storage: is empty");
+    faulty(&with_acme("caServerName: 'a b'"), "`a b` is no name");
     faulty(&with_acme("clientTimeout: 10s"), "at least clientResponseHeaderTimeout (30s)");
     faulty(&alone("storage: a.json"), "no challenge is set");
     faulty(&alone("tlsChallenge: false"), "no challenge is set");
@@ -120,4 +121,24 @@ fn missing_variables_and_files_are_warnings_and_obstacles_when_the_program_start
     let le = reading.config.unwrap().resolvers["le"].clone().unwrap();
     let why = le.usable().unwrap_err();
     assert!(why.starts_with("caCertificates[0]: `/nowhere/ca.pem`: cannot be read"), "{why}");
+}
+
+#[test]
+fn a_ca_file_needs_certificates_that_can_be_read() {
+    let folder = std::env::temp_dir().join(format!("routecert-ca-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let pem = |body: &str| {
+        format!("text\n-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    };
+    for (text, part) in [
+        ("nothing".to_owned(), "has no certificate"),
+        (pem("bm90aGluZw=="), "certificate 1 in it cannot be read"),
+        (pem("%%%"), "is no valid PEM"),
+    ] {
+        let path = folder.join("ca.pem");
+        std::fs::write(&path, text).unwrap();
+        let why = crate::config::certificate_file(&path).unwrap_err();
+        assert!(why.contains(part), "{why}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
