@@ -25,6 +25,7 @@ mod keeping;
 mod layers;
 mod look;
 mod owners;
+mod plans;
 mod real_parts;
 mod refusals;
 mod rules;
