@@ -226,6 +226,111 @@ fn a_folder_of_files_is_read_as_one() {
     });
 }
 
+/// The plan of one manifest with the shared configuration.
+fn plan_of(manifest: &str) -> Value {
+    let configuration = root().join(FOLDER).join("static.yml");
+    answer(&plan(Path::new("-"), &configuration, &[], manifest)).unwrap()
+}
+
+/// An IngressRoute `shop/web` with one rule and what follows `tls:`.
+fn route(rule: &str, tls: &str) -> String {
+    let rule = Value::from(rule);
+    format!(
+        "apiVersion: traefik.io/v1alpha1\nkind: IngressRoute\n\
+         metadata: {{name: web, namespace: shop}}\n\
+         spec:\n  entryPoints: [websecure]\n  routes: [{{match: {rule}, kind: Rule}}]\n  tls: {tls}\n"
+    )
+}
+
+#[test]
+fn an_answer_has_the_documented_shape() {
+    let plan = plan_of(&route(
+        "Host(`b.example.com`) || Host(`a.example.com`)",
+        "{certResolver: private, secretName: web-tls}",
+    ));
+    let secret = &plan["certificates"][0]["secret"];
+    let name = secret["name"].as_str().unwrap();
+    assert!(name.starts_with("rc-") && name.len() == 23, "{name}");
+    let expected = json!({
+        "certificates": [{
+            "resolver": "private",
+            "names": ["b.example.com", "a.example.com"],
+            "challenges": {"a.example.com": "http-01", "b.example.com": "http-01"},
+            "secret": {"namespace": "routecert-certs", "name": name},
+            "copies": [{"namespace": "shop", "name": "web-tls"}],
+            "routes": ["IngressRoute shop/web"],
+        }],
+        "refusals": [],
+        "warnings": plan["warnings"],
+    });
+    assert_eq!(plan, expected);
+}
+
+#[test]
+fn a_refusal_says_where_in_the_rule_the_fault_is() {
+    let case = CASES.iter().find(|case| case.name.contains("-a-rule-over-several-lines-")).unwrap();
+    let plan = answer(&plan(&case.manifests, &case.configuration, &[], "")).unwrap();
+    let told = plan["refusals"].to_string();
+    for place in ["line 2, column 28", "line 3, column 28"] {
+        assert!(told.contains(place), "{told}");
+    }
+}
+
+#[test]
+fn a_person_reads_the_same_without_json() {
+    let manifests = root().join(FOLDER).join("static.yml");
+    let text = |manifest: &str| {
+        let mut command = Command::new(binary());
+        command.env_clear().args(["plan", "-f", "-", "--configfile"]).arg(&manifests);
+        let output = process::run(command, manifest);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let good = text(&route("Host(`a.example.com`)", "{certResolver: private}"));
+    for word in ["a.example.com", "private", "http-01", "IngressRoute shop/web"] {
+        assert!(good.contains(word), "no {word} in {good}");
+    }
+    let bad = text(&route("Host(`*.a.example.com`)", "{certResolver: private}"));
+    for word in ["*.a.example.com", "WildcardNeedsDns01", "IngressRoute shop/web"] {
+        assert!(bad.contains(word), "no {word} in {bad}");
+    }
+}
+
+#[test]
+fn what_is_far_too_large_is_refused_in_few_words() {
+    let names: Vec<String> = (0..100_000).map(|at| format!("n{at}.example.com")).collect();
+    let domains = format!("{{certResolver: private, domains: [{{sans: [{}]}}]}}", names.join(", "));
+    let annotated = route("Host(`a.example.com`)", "{certResolver: private}").replace(
+        "namespace: shop}",
+        &format!(
+            "namespace: shop, annotations: {{routecert.dev/domains: \"{}\"}}}}",
+            names.join(",")
+        ),
+    );
+    for manifest in [route("PathPrefix(`/`)", &domains), annotated] {
+        let plan = plan_of(&manifest);
+        let refusal = json!({"route": "IngressRoute shop/web", "reason": "TooManyNames"});
+        assert_eq!((certificates(&plan), refusals(&plan)), (vec![], vec![refusal]));
+        assert!(plan.to_string().len() < 4096, "{}", plan.to_string().len());
+    }
+}
+
+#[test]
+fn templates_in_a_file_of_routers_are_refused_by_that_name() {
+    let folder = process::new_folder("plan");
+    let routers = "http:\n  routers:\n{{ range $i, $e := until 3 }}\n    r{{ $i }}:\n      rule: Host(`a.example.com`)\n{{ end }}\n";
+    let routers = process::write(&folder, "routers.yml", routers);
+    let shared = fs::read_to_string(root().join(FOLDER).join("static.yml")).unwrap();
+    let provider = format!("providers:\n  file: {{filename: {}}}\n", routers.display());
+    let configuration =
+        process::write(&folder, "static.yml", &shared.replace("providers:\n", &provider));
+    let manifest = route("Host(`b.example.com`)", "{certResolver: private}");
+    let output = plan(Path::new("-"), &configuration, &[], &manifest);
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("templat") && told.contains("routers.yml"), "{told}");
+}
+
 #[test]
 fn what_is_no_yaml_is_told_with_file_and_line() {
     let folder = process::new_folder("plan");
