@@ -1,17 +1,35 @@
 //! Kubernetes objects: our own kinds with their CRDs, and the foreign ones that are read.
 
 mod acme_certificate;
+mod certificate_resolver;
 mod ingress_route;
+mod middleware;
+mod object;
+mod tls;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 pub use acme_certificate::{AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus};
+pub use certificate_resolver::{
+    Acme, Allow, CertificateResolver, CertificateResolverSpec, CertificateResolverStatus,
+    DnsChallenge, DnsSolver, Eab, Grant, HttpChallenge, Propagation, SecretKey, TlsChallenge,
+    Variable,
+};
 pub use ingress_route::{
     CertificateRef, Domain, HttpRule, HttpService, IngressRoute, IngressRouteSpec,
     IngressRouteStatus, IngressRouteTCP, IngressRouteTcpSpec, ObjectName, Opaque, TcpRule,
     TcpService, Tls, TlsTcp,
+};
+pub use middleware::{
+    AddPrefix, Auth, Chain, IpAllowList, Middleware, MiddlewareSpec, RedirectRegex, RedirectScheme,
+    ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex,
+};
+pub use object::Object;
+pub use tls::{
+    ClientAuth, GeneratedCertificate, GivenCertificate, TLSOption, TLSStore, TlsOptionSpec,
+    TlsStoreSpec,
 };
 
 /// Our group and the version of every kind in it.
@@ -19,12 +37,18 @@ pub const GROUP: &str = "routecert.dev";
 pub const VERSION: &str = "v1alpha1";
 /// The group whose routes users of Traefik have.
 pub const TRAEFIK_GROUP: &str = "traefik.io";
+/// The group that Traefik's objects had before version 3: counted and named, never read.
+pub const TRAEFIK_OLD_GROUP: &str = "traefik.containo.us";
 
 /// The CRDs as JSON, ready to be applied: file stem and definition.
 pub fn crds() -> Vec<(String, Value)> {
     [
         open_spec(definition(&IngressRoute::crd())),
         open_spec(definition(&IngressRouteTCP::crd())),
+        open_spec(definition(&TLSStore::crd())),
+        open_spec(definition(&TLSOption::crd())),
+        open_spec(definition(&Middleware::crd())),
+        open_spec(definition(&CertificateResolver::crd())),
         without_subresources(definition(&AcmeCertificate::crd())),
     ]
     .into_iter()
@@ -63,12 +87,12 @@ fn open_spec(mut crd: Value) -> Value {
 
 fn preserve_unknown(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
-    for child in ["properties", "items"] {
+    for child in ["properties", "items", "additionalProperties"] {
         match object.get_mut(child) {
             Some(Value::Object(nested)) if child == "properties" => {
                 nested.values_mut().for_each(preserve_unknown);
             }
-            Some(items) => preserve_unknown(items),
+            Some(nested) => preserve_unknown(nested),
             None => {}
         }
     }
@@ -88,10 +112,14 @@ fn without_subresources(mut crd: Value) -> Value {
 fn collect_unknown(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            let Some(known) = schema.get("properties").and_then(Value::as_object) else { return };
+            let known = schema.get("properties");
+            let any = schema.get("additionalProperties");
+            if known.is_none() && any.is_none() {
+                return;
+            }
             for (field, nested) in fields {
                 let path = format!("{path}.{field}");
-                match known.get(field) {
+                match known.and_then(|known| known.get(field)).or(any) {
                     Some(schema) => collect_unknown(schema, nested, &path, found),
                     None => found.push(path),
                 }
@@ -138,5 +166,22 @@ mod tests {
             },
         });
         assert_eq!(unknown_fields(&spec_schema(&IngressRoute::crd()), &spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_stands_under_a_free_name_is_looked_at_too() {
+        let solver = |variable: Value| {
+            json!({"acme": {"dnsChallenge": {"solvers": [
+                {"provider": "hetzner", "env": {"HETZNER_API_TOKEN": variable}},
+            ]}}})
+        };
+        let schema = spec_schema(&CertificateResolver::crd());
+        let right = json!({"secretRef": {"name": "dns", "key": "token"}});
+        assert_eq!(unknown_fields(&schema, &solver(right)), Vec::<String>::new());
+        let wrong = json!({"secretRef": {"name": "dns", "key": "token"}, "value": "x"});
+        assert_eq!(
+            unknown_fields(&schema, &solver(wrong)),
+            ["spec.acme.dnsChallenge.solvers[0].env.HETZNER_API_TOKEN.value"]
+        );
     }
 }

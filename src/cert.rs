@@ -49,6 +49,11 @@ impl KeyType {
     pub const ALL: [Self; 5] =
         [Self::Ec256, Self::Ec384, Self::Rsa2048, Self::Rsa4096, Self::Rsa8192];
 
+    /// In exactly the spelling of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    }
+
     /// As the configuration spells it.
     pub fn as_str(self) -> &'static str {
         match self {

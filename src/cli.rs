@@ -1,6 +1,7 @@
 //! The command line: parse, build, run one subcommand.
 
 mod check;
+mod plan;
 mod rule;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::cli::check::Check;
 use crate::cluster;
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, LogFormat, Reading, Sources};
+use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources};
 use crate::controller;
 use crate::proxy;
 use crate::proxy::Upstream;
@@ -52,6 +53,8 @@ enum Command {
     Run(Front),
     /// Validate the configuration and print what it comes to, and where each value came from
     Check(Check),
+    /// Dry run: routes in; the certificates that they lead to, and every refusal, out
+    Plan(plan::Arguments),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
     /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
@@ -152,6 +155,7 @@ pub fn run(
         Command::Crd => print_crds(),
         Command::Rule(question) => rule::run(question),
         Command::Check(check) => check.run(environment),
+        Command::Plan(plan) => plan.run(environment),
         Command::Controller(common) => process(common, None),
         Command::Proxy(front) => process(&front.common, Some((front, Alone::Yes))),
         Command::Run(front) => process(&front.common, Some((front, Alone::No))),
@@ -197,15 +201,9 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let config = with_a_provider(config);
     let outcome = runtime.block_on(async {
-        if config.kubernetes_crd.is_none() {
-            tracing::warn!(
-                "providers.kubernetesCRD is not switched on; it is the only source of routes that \
-                 this version has, and is used all the same"
-            );
-        }
-        let crd = config.kubernetes_crd.clone().unwrap_or_default();
-        let cluster = cluster::connect(common.kubeconfig.as_deref(), &crd)
+        let cluster = cluster::connect(common.kubeconfig.as_deref(), &api_server(&config))
             .await
             .map_err(|error| Failure::Configuration(error.to_string()))?;
         let process = Process { config, cluster, host: host.to_owned(), clock };
@@ -221,20 +219,35 @@ fn start(
     outcome
 }
 
+/// Routes have to come from somewhere.
+fn with_a_provider(mut config: Config) -> Config {
+    if config.kubernetes_crd.is_none() && config.kubernetes_ingress.is_none() {
+        tracing::warn!("no provider of Kubernetes is switched on; providers.kubernetesCRD is used");
+        config.kubernetes_crd = Some(KubernetesCrd::default());
+    }
+    config
+}
+
+/// How the API server is reached, by the first provider that says so.
+fn api_server(config: &Config) -> KubernetesCrd {
+    let crd = config.kubernetes_crd.clone().filter(|crd| crd.endpoint.is_some());
+    let ingress = config.kubernetes_ingress.clone();
+    let given = crd.or_else(|| {
+        let ingress = ingress.filter(|ingress| ingress.endpoint.is_some())?;
+        Some(KubernetesCrd {
+            endpoint: ingress.endpoint,
+            token: ingress.token,
+            cert_auth_file_path: ingress.cert_auth_file_path,
+            ..KubernetesCrd::default()
+        })
+    });
+    given.unwrap_or_default()
+}
+
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
 fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Config, Failure> {
-    if common.configuration.is_nothing(environment) {
-        let message = "no configuration: give --configfile FILE, Traefik's flags behind `--`, or \
-                       variables ROUTECERT_… or TRAEFIK_…";
-        return Err(Failure::Configuration(message.to_owned()));
-    }
-    let reading = common.configuration.read(environment);
-    let config = reading.config.map_err(|mut problems| {
-        problems.extend(reading.faults.iter().cloned());
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        let count = if lines.len() == 1 { "a problem" } else { "problems" };
-        Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
-    })?;
+    let reading = readable(&common.configuration, environment)?;
+    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
     start_log(&config);
     for fault in reading.faults {
         tracing::error!("{fault}");
@@ -243,6 +256,36 @@ fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Confi
         tracing::warn!("{warning}");
     }
     Ok(config)
+}
+
+/// The configuration, and what is to be said of it.
+fn understood(
+    configuration: &Configuration,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Config, Vec<String>), Failure> {
+    let reading = readable(configuration, environment)?;
+    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
+    let said = reading.faults.iter().chain(&reading.warnings).map(ToString::to_string).collect();
+    Ok((config, said))
+}
+
+fn readable(
+    configuration: &Configuration,
+    environment: &BTreeMap<String, String>,
+) -> Result<Reading, Failure> {
+    if configuration.is_nothing(environment) {
+        let message = "no configuration: give --configfile FILE, Traefik's flags behind `--`, or \
+                       variables ROUTECERT_… or TRAEFIK_…";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
+    Ok(configuration.read(environment))
+}
+
+fn refused(mut problems: Vec<Problem>, faults: &[Problem]) -> Failure {
+    problems.extend(faults.iter().cloned());
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let count = if lines.len() == 1 { "a problem" } else { "problems" };
+    Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))
 }
 
 fn start_log(config: &Config) {
@@ -321,7 +364,6 @@ impl Process {
 
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
-            crd: self.config.kubernetes_crd.clone().unwrap_or_default(),
             config: self.config.clone(),
             client: self.cluster.client.clone(),
             namespace: self.controller_namespace(),

@@ -5,7 +5,11 @@ mod build;
 mod effective;
 mod environment;
 mod flags;
+mod live;
 mod near;
+mod object;
+mod own;
+mod providers;
 mod reference;
 mod resolvers;
 mod schema;
@@ -26,11 +30,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::config::effective::Effective;
+pub use crate::config::live::{Allow, Live};
 pub use crate::config::reference::{json_schema, markdown};
 use crate::config::tree::{Node, Place, Value, merge, shorten};
 use crate::config::typed::Typed;
 use crate::config::walk::Walk;
+use crate::name::DomainPattern;
 use crate::resolver::Resolver;
+use crate::rule;
 
 const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_PROBLEMS: usize = 200;
@@ -169,16 +176,7 @@ fn understand(
     settle::resolvers(&mut typed, around.environment.unwrap_or(&no_variables), &mut walk);
     let config = build::config(&typed, around, &mut walk);
     settle::entry_points(&mut typed, &tree);
-    let without_use = [
-        (&walk.foreign, "Traefik settings that routecert has no use for"),
-        (&walk.not_yet, "known, but not honoured by this version"),
-    ];
-    for (keys, what) in without_use {
-        if !keys.is_empty() {
-            let message = format!("{what}: {}", keys.join(", "));
-            walk.warnings.push(Problem::at(whole, "", message));
-        }
-    }
+    walk.without_use(whole);
     limit(&mut walk.errors, whole);
     limit(&mut walk.faults, whole);
     limit(&mut walk.warnings, whole);
@@ -204,6 +202,12 @@ pub struct Config {
     /// By name as written. `Err`: why the resolver cannot be used, for the routes that name it.
     pub resolvers: BTreeMap<String, Result<Resolver, String>>,
     pub kubernetes_crd: Option<KubernetesCrd>,
+    pub kubernetes_ingress: Option<KubernetesIngress>,
+    pub file: Option<FileProvider>,
+    /// `core.defaultRuleSyntax`: of rules that do not say theirs.
+    pub default_rule_syntax: rule::Syntax,
+    /// `core.strictTLSOptions`: routes of one host with different TLS options are refused.
+    pub strict_tls_options: bool,
     pub log: Log,
     pub own: Own,
 }
@@ -249,16 +253,55 @@ pub struct Redirect {
 
 /// `providers.kubernetesCRD`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the keys of Traefik")]
 pub struct KubernetesCrd {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     pub label_selector: Option<String>,
     pub ingress_class: Option<String>,
+    pub allow_cross_namespace: bool,
+    pub allow_external_name_services: bool,
+    pub allow_empty_services: bool,
+    /// Read nothing outside of namespaces.
+    pub disable_cluster_scope_resources: bool,
     /// API server URL, with its bearer token and CA file.
     pub endpoint: Option<String>,
     pub token: Option<Token>,
     /// PEM.
     pub cert_auth_file_path: Option<PathBuf>,
+}
+
+/// `providers.kubernetesIngress`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KubernetesIngress {
+    /// Empty: all namespaces.
+    pub namespaces: Vec<String>,
+    pub label_selector: Option<String>,
+    pub ingress_class: Option<String>,
+    /// Read no `IngressClass`.
+    pub disable_ingress_class_lookup: bool,
+    /// Read nothing outside of namespaces.
+    pub disable_cluster_scope_resources: bool,
+    /// API server URL, with its bearer token and CA file.
+    pub endpoint: Option<String>,
+    pub token: Option<Token>,
+    /// PEM.
+    pub cert_auth_file_path: Option<PathBuf>,
+}
+
+impl KubernetesIngress {
+    /// Whether the IngressClass of an Ingress is asked for its controller.
+    pub fn looks_up_classes(&self) -> bool {
+        !self.disable_ingress_class_lookup && !self.disable_cluster_scope_resources
+    }
+}
+
+/// `providers.file`: one of the two paths is there, and if both are, the directory counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProvider {
+    pub filename: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
+    pub watch: bool,
 }
 
 /// A bearer token, or the path of a file that holds it; its `Debug` shows nothing.
@@ -293,10 +336,23 @@ pub struct Own {
     pub controller_namespace: Option<String>,
     /// How long a certificate outlives its last route.
     pub remove_after: Duration,
+    /// How long a host stays its last owner's after its last route.
+    pub host_hold: Duration,
     /// Any namespace may have certificates for any host.
     pub allow_cross_namespace_hosts: bool,
+    /// Go before holding and age.
+    pub grants: Vec<Grant>,
+    /// Where a TLSStore or TLSOption `default` counts; `None`: the controller's namespace.
+    pub default_tls_resources_namespace: Option<String>,
     /// `/livez` and `/readyz`, `host:port`.
     pub admin_address: String,
+}
+
+/// Names that only these namespaces may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub namespaces: Vec<String>,
+    pub domains: Vec<DomainPattern>,
 }
 
 /// What is wrong, or worth a word, at one place of the configuration.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
-use crate::config::{Config, KubernetesCrd};
+use crate::config::Config;
 use crate::issue::{Accounts, Engine};
 use crate::source;
 use crate::store;
@@ -29,7 +29,6 @@ use crate::store::{Store, Table};
 #[derive(Clone)]
 pub struct Settings {
     pub config: Config,
-    pub crd: KubernetesCrd,
     pub client: Client,
     /// Namespace of the lease, the states and the accounts.
     pub namespace: String,
@@ -96,7 +95,7 @@ async fn begin(
         copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
     tasks.spawn(copies.run(receiver));
     let inputs = run::Inputs {
-        routes: source::routes(&settings.client, &settings.crd),
+        sources: source::cluster(&settings.client, &settings.config),
         certificates: store.certificates(),
         reports: reported,
     };

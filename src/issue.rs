@@ -238,7 +238,8 @@ impl<'a> Driver<'a> {
     async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
         let answers = unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
         self.engine.table.present(answers).await?;
-        tokio::time::sleep(self.job.resolver.http_challenge.delay).await;
+        let http = self.job.resolver.challenges.http.as_ref();
+        tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
         Ok(Event::Presented(unproven))
     }
 

@@ -1,11 +1,15 @@
 //! A DNS name or a wildcard, and a non-empty ordered set of them, neither of which can be wrong.
 
+mod pattern;
+
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use crate::name::pattern::DomainPattern;
 
 /// A host name as certificates carry it: lower case, A-labels (RFC 5890), no trailing dot.
 /// A wildcard stands for exactly one left-most label (RFC 9525 §6.3).

@@ -46,6 +46,8 @@ pub struct Question<'a> {
     /// `certificatesDuration` of the resolver.
     pub certificates_duration: Duration,
     pub remove_after: Duration,
+    /// How long a host stays its last owner's: the record is kept as long.
+    pub host_hold: Duration,
     pub now: Timestamp,
     /// Chance in 0..1, the same for the same certificate, so that many are spread over time.
     pub dice: f64,
@@ -255,19 +257,24 @@ fn unused(question: &Question<'_>) -> Decision {
         return nothing(step, None);
     };
     if let Some(removed_at) = state.removed_at {
-        let forget = removed_at + FORGET_AFTER;
+        let held = state.unused_since.map(|since| later(since, question.host_hold));
+        let forget = later(removed_at, FORGET_AFTER.unsigned_abs()).max(held.unwrap_or(removed_at));
         let step = if forget <= question.now { Step::Forget } else { Step::Nothing };
         return nothing(step, Some(forget));
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
-    let remove =
-        since + SignedDuration::try_from(question.remove_after).unwrap_or(SignedDuration::MAX);
+    let remove = later(since, question.remove_after);
     if remove <= question.now {
         return nothing(Step::Remove, None);
     }
     let message =
         format!("no route wants it since {}; deleted after {}", round(since), round(remove));
     still(question, Why::Unused, message, Some(remove))
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// When to renew: by the seed's table, never later than the certificate's real life allows.

@@ -1,9 +1,36 @@
 //! One certificates resolver: who signs, with which key, how a name is proven. Every field is valid.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cert::KeyType;
+use crate::name::Name;
+
+/// Certificates hold this many names at the CAs that say a number.
+const MAX_NAMES: usize = 100;
+/// Let's Encrypt's profiles `tlsserver` and `shortlived` (<https://letsencrypt.org/docs/profiles/>).
+const MAX_NAMES_OF_SHORT_PROFILES: usize = 25;
+const LETS_ENCRYPT: &str = "api.letsencrypt.org";
+
+/// Hosts of the directories of CAs that browsers trust, and what ends in one of them behind a dot.
+/// They issue only for names in the public DNS (Baseline Requirements §4.2.2).
+const PUBLIC_CAS: &[&str] = &[
+    "acme-api.actalis.com",
+    "acme-v02.harica.gr",
+    "acme.certum.pl",
+    "acme.digicert.com",
+    "acme.freessl.cn",
+    "acme.litessl.com",
+    "acme.ssl.com",
+    "acme.trustasia.com",
+    "acme.zerossl.com",
+    "api.buypass.com",
+    "api.test4.buypass.no",
+    "pki.goog",
+    "sectigo.com",
+    LETS_ENCRYPT,
+];
 
 /// `certificatesResolvers.<name>.acme` as this program uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +48,13 @@ pub struct Resolver {
     pub certificates_duration: Duration,
     /// Whole exchange with the CA, default 2 minutes.
     pub client_timeout: Duration,
-    pub http_challenge: HttpChallenge,
+    /// Asked for in new orders (draft-ietf-acme-profiles).
+    pub profile: Option<String>,
+    pub challenges: Challenges,
+    /// Why nothing can be ordered here and now, though the settings are right.
+    pub obstacles: Vec<String>,
+    /// Challenges that are set but cannot be carried out, and why; see [`Self::usable`].
+    pub taken_out: BTreeMap<ChallengeKind, String>,
 }
 
 /// `caCertificates`, `caSystemCertPool`, `caServerName`.
@@ -35,6 +68,14 @@ pub struct CaTrust {
     pub server_name: Option<String>,
 }
 
+/// How names can be proven: those that are set, at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Challenges {
+    pub http: Option<HttpChallenge>,
+    pub tls: Option<TlsChallenge>,
+    pub dns: Option<DnsChallenge>,
+}
+
 /// HTTP-01 (RFC 8555 §8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpChallenge {
@@ -43,3 +84,160 @@ pub struct HttpChallenge {
     /// Waited between publishing the answer and telling the CA.
     pub delay: Duration,
 }
+
+/// TLS-ALPN-01 (RFC 8737).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsChallenge {
+    /// Waited between publishing the answer and telling the CA.
+    pub delay: Duration,
+}
+
+/// DNS-01 (RFC 8555 §8.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DnsChallenge {
+    /// Code of the provider for every zone that no solver has; empty: `solvers` have all.
+    pub provider: String,
+    /// Of a `CertificateResolver`: providers with credentials of their own, the first whose zone
+    /// fits counts.
+    pub solvers: Vec<Solver>,
+    /// DNS servers to ask, `host` or `host:port`; empty: the system's.
+    pub resolvers: Vec<String>,
+    pub propagation: Propagation,
+    /// Why it cannot be carried out here and now: missing variables, a provider not built yet.
+    pub obstacles: Vec<String>,
+}
+
+/// One provider with credentials from Secrets of the controller's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solver {
+    /// Domains for whose names it is; empty: all.
+    pub zones: Vec<Name>,
+    /// Code of the provider.
+    pub provider: String,
+    /// By variable.
+    pub env: BTreeMap<String, SecretKey>,
+    /// What the machine itself is allowed to do, such as an instance's role, counts too.
+    pub ambient: bool,
+}
+
+/// One value of a Secret in the controller's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretKey {
+    pub name: String,
+    pub key: String,
+}
+
+/// `dnsChallenge.propagation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the keys of Traefik")]
+pub struct Propagation {
+    /// Waited before the first look.
+    pub delay_before_checks: Duration,
+    /// Do not look at all.
+    pub disable_checks: bool,
+    /// Do not ask the zone's own servers.
+    pub disable_ans_checks: bool,
+    /// All of `resolvers` must have the record.
+    pub require_all_rns: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChallengeKind {
+    Dns01,
+    Http01,
+    TlsAlpn01,
+}
+
+/// Why a resolver cannot prove a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    #[error("a wildcard can only be proven by DNS-01, which the resolver does not have")]
+    NeedsDns01,
+    /// The challenge for it is set but was taken out by [`Resolver::usable`].
+    #[error("{0}")]
+    Obstacle(String),
+}
+
+impl ChallengeKind {
+    /// As ACME names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns01 => "dns-01",
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        }
+    }
+}
+
+impl Resolver {
+    /// How `name` is proven: a wildcard by DNS-01 only, any other name by the first that is set of
+    /// TLS-ALPN-01, HTTP-01 and DNS-01, as in Traefik.
+    pub fn challenge_of(&self, name: &Name) -> Result<ChallengeKind, Lack> {
+        let order: &[ChallengeKind] = if name.is_wildcard() {
+            &[ChallengeKind::Dns01]
+        } else {
+            &[ChallengeKind::TlsAlpn01, ChallengeKind::Http01, ChallengeKind::Dns01]
+        };
+        if let Some(kind) = order.iter().find(|kind| self.challenges.has(**kind)) {
+            return Ok(*kind);
+        }
+        let obstacle = order.iter().find_map(|kind| self.taken_out.get(kind));
+        Err(obstacle.map_or(Lack::NeedsDns01, |why| Lack::Obstacle(why.clone())))
+    }
+
+    /// As a running program can use it: what this version cannot carry out is taken out. `Err`:
+    /// nothing can be ordered, and why.
+    pub fn usable(mut self) -> Result<Self, String> {
+        if !self.obstacles.is_empty() {
+            return Err(self.obstacles.join("; "));
+        }
+        if self.challenges.tls.take().is_some() {
+            let why = "tlsChallenge: this version cannot carry it out yet";
+            self.taken_out.insert(ChallengeKind::TlsAlpn01, why.to_owned());
+        }
+        if let Some(dns) = self.challenges.dns.take() {
+            let mut why = dns.obstacles;
+            if why.is_empty() {
+                why.push("this version cannot carry it out yet".to_owned());
+            }
+            let why = format!("dnsChallenge: {}", why.join("; "));
+            self.taken_out.insert(ChallengeKind::Dns01, why);
+        }
+        if self.challenges == Challenges::default() {
+            let why: Vec<&str> = self.taken_out.values().map(String::as_str).collect();
+            return Err(why.join("; "));
+        }
+        Ok(self)
+    }
+
+    /// Whether the CA is known to issue only for names in the public DNS.
+    pub fn public_ca(&self) -> bool {
+        PUBLIC_CAS.iter().any(|known| self.ca_is_at(known))
+    }
+
+    /// How many names one certificate of this CA and profile may have.
+    pub fn max_names(&self) -> usize {
+        let short = matches!(self.profile.as_deref(), Some("tlsserver" | "shortlived"));
+        if short && self.ca_is_at(LETS_ENCRYPT) { MAX_NAMES_OF_SHORT_PROFILES } else { MAX_NAMES }
+    }
+
+    fn ca_is_at(&self, known: &str) -> bool {
+        let uri: Option<http::Uri> = self.ca_server.parse().ok();
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().to_lowercase();
+        let above = host.strip_suffix(known);
+        above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    }
+}
+
+impl Challenges {
+    fn has(&self, kind: ChallengeKind) -> bool {
+        match kind {
+            ChallengeKind::Dns01 => self.dns.is_some(),
+            ChallengeKind::Http01 => self.http.is_some(),
+            ChallengeKind::TlsAlpn01 => self.tls.is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,316 +2,215 @@
 //!
 //! This is the only place that looks into a route object. What is not read here has no effect.
 
-use std::fmt;
-use std::sync::LazyLock;
+mod annotations;
+mod ingress;
+mod ingress_route;
+mod kind;
+mod names;
+mod reason;
+mod store;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject};
-use kube::{CustomResourceExt, ResourceExt};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::api;
-use crate::api::{
-    Domain, IngressRoute, IngressRouteSpec, IngressRouteStatus, IngressRouteTCP,
-    IngressRouteTcpSpec,
-};
+use crate::api::{IngressRouteStatus, Object};
+use crate::cert::KeyType;
 use crate::name::{Name, Names};
-use crate::rule::{Protocol, Rule, Syntax};
+use crate::rule::Syntax;
 
-/// The kinds of routes, both groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    OwnHttp,
-    OwnTcp,
-    TraefikHttp,
-    TraefikTcp,
-}
+pub use crate::route::kind::{Key, Kind};
+pub use crate::route::names::{names_of, without_doubles};
+pub use crate::route::reason::{Reason, Refusal};
+pub use crate::route::store::DEFAULT as DEFAULT_STORE;
 
-impl Kind {
-    pub const ALL: [Self; 4] = [Self::OwnHttp, Self::OwnTcp, Self::TraefikHttp, Self::TraefikTcp];
-
-    pub fn resource(self) -> ApiResource {
-        match self {
-            Self::OwnHttp => ApiResource::erase::<IngressRoute>(&()),
-            Self::OwnTcp => ApiResource::erase::<IngressRouteTCP>(&()),
-            Self::TraefikHttp => traefik("IngressRoute", "ingressroutes"),
-            Self::TraefikTcp => traefik("IngressRouteTCP", "ingressroutetcps"),
-        }
-    }
-
-    /// Only our own kinds have a status; for Traefik's, Events say what a status would.
-    pub fn is_own(self) -> bool {
-        matches!(self, Self::OwnHttp | Self::OwnTcp)
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OwnHttp => "IngressRoute.routecert.dev",
-            Self::OwnTcp => "IngressRouteTCP.routecert.dev",
-            Self::TraefikHttp => "IngressRoute.traefik.io",
-            Self::TraefikTcp => "IngressRouteTCP.traefik.io",
-        }
-    }
-
-    fn protocol(self) -> Protocol {
-        match self {
-            Self::OwnHttp | Self::TraefikHttp => Protocol::Http,
-            Self::OwnTcp | Self::TraefikTcp => Protocol::Tcp,
-        }
-    }
-}
-
-fn traefik(kind: &str, plural: &str) -> ApiResource {
-    ApiResource {
-        group: api::TRAEFIK_GROUP.to_owned(),
-        version: api::VERSION.to_owned(),
-        api_version: format!("{}/{}", api::TRAEFIK_GROUP, api::VERSION),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    }
-}
-
-/// Which object a route is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub kind: Kind,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
-    }
-}
-
-/// Why a route, or one certificate of it, gets nothing. The names are a contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Reason {
-    UnknownResolver,
-    ResolverUnusable,
-    Conflict,
-    HostOwnedElsewhere,
-    InvalidObject,
-    InvalidRule,
-    NoNames,
-    InvalidName,
-    TooManyNames,
-    WildcardNeedsDns01,
-    UnknownEntryPoint,
-    Passthrough,
-    SecretNotOurs,
-    NoRight,
-}
-
-impl Reason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownResolver => "UnknownResolver",
-            Self::ResolverUnusable => "ResolverUnusable",
-            Self::Conflict => "Conflict",
-            Self::HostOwnedElsewhere => "HostOwnedElsewhere",
-            Self::InvalidObject => "InvalidObject",
-            Self::InvalidRule => "InvalidRule",
-            Self::NoNames => "NoNames",
-            Self::InvalidName => "InvalidName",
-            Self::TooManyNames => "TooManyNames",
-            Self::WildcardNeedsDns01 => "WildcardNeedsDns01",
-            Self::UnknownEntryPoint => "UnknownEntryPoint",
-            Self::Passthrough => "Passthrough",
-            Self::SecretNotOurs => "SecretNotOurs",
-            Self::NoRight => "NoRight",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
-    pub reason: Reason,
-    pub message: String,
-}
-
-impl Refusal {
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
-
-/// A route as far as certificates go.
+/// A route as far as certificates go; small, since there may be very many.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub key: Key,
-    pub uid: String,
+    pub uid: Box<str>,
     pub generation: i64,
     /// `None` counts as newest.
     pub created: Option<Timestamp>,
-    pub class: Option<String>,
-    pub entry_points: Vec<String>,
-    pub tls: Option<Tls>,
-    /// One per `tls.domains` entry, else one per rule: the certificates that it leads to.
-    pub asks: Vec<Result<Names, Refusal>>,
+    pub class: Class,
+    pub entry_points: Box<[Box<str>]>,
+    pub tls: Option<Box<Tls>>,
+    /// One a rule.
+    pub parts: Box<[Part]>,
+    /// What is wrong with the route as a whole.
+    pub fault: Option<Box<Refusal>>,
     /// Fields that nothing reads, with their paths.
-    pub unknown_fields: Vec<String>,
+    pub unknown_fields: Box<[String]>,
     /// What we published on it, to write only differences.
-    pub status: Option<IngressRouteStatus>,
+    pub status: Option<Box<IngressRouteStatus>>,
+}
+
+/// For which controllers a route is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Class {
+    /// It does not say.
+    #[default]
+    Unnamed,
+    /// `kubernetes.io/ingress.class`.
+    Annotation(Box<str>),
+    /// `spec.ingressClassName`, which goes before the annotation even if it is empty.
+    Spec(Box<str>),
+    /// A file is for whoever reads it.
+    OfFile,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    pub resolver: Option<Box<str>>,
+    /// Filled with the first certificate of the route.
+    pub secret_name: Option<Box<str>>,
+    /// `tls.domains`: one certificate an entry; they win over the rules.
+    pub domains: Vec<Entry>,
+    /// In place of the resolver's.
+    pub key_type: Option<KeyType>,
+}
+
+/// One certificate that is asked for by its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub names: Result<Names, Refusal>,
+    /// Secret of the route's namespace that is to hold it.
+    pub secret_name: Option<Box<str>>,
+}
+
+/// One rule: the hosts that it names, and where its requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub names: Result<Names, Refusal>,
+    /// Services of the cluster that must be there.
+    pub services: Box<[Service]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    pub resolver: Option<String>,
-    pub secret_name: Option<String>,
+pub struct Service {
+    /// `None`: that of the route.
+    pub namespace: Option<Box<str>>,
+    pub name: Box<str>,
 }
 
-impl Tls {
-    /// An empty text is as none.
-    fn new(resolver: Option<String>, secret_name: Option<String>) -> Self {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Self { resolver: filled(resolver), secret_name: filled(secret_name) }
+/// Whether an object that routes refer to is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    There,
+    Gone,
+}
+
+/// Where an object that routes refer to is missing if it was not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Judged {
+    /// Nowhere: such objects are not looked at, or not yet.
+    #[default]
+    Nowhere,
+    Everywhere,
+    In(BTreeSet<String>),
+    /// In a namespace of which others were seen: manifests may be a part of the whole.
+    WhereAnyIsKnown,
+}
+
+impl Service {
+    /// `None`: `name@provider` stands for a service that is not of the cluster.
+    fn new(namespace: Option<&str>, name: &str) -> Option<Self> {
+        let namespace = namespace.filter(|text| !text.is_empty()).map(Into::into);
+        let of_cluster = !name.is_empty() && !name.contains('@');
+        of_cluster.then(|| Self { namespace, name: name.into() })
     }
 }
 
-/// Reads one object. A route that does not decode is a value too: it asks for one refusal.
-pub fn read(kind: Kind, object: &DynamicObject) -> Route {
+impl Route {
+    /// Every name of the route that can be read, whatever it asks for.
+    pub fn hosts(&self) -> impl Iterator<Item = &Name> {
+        let domains = self.tls.iter().flat_map(|tls| &tls.domains);
+        let named = domains.map(|entry| &entry.names).chain(self.parts.iter().map(|it| &it.names));
+        named.filter_map(|names| names.as_ref().ok()).flat_map(Names::iter)
+    }
+}
+
+/// What the specs of all kinds come to.
+#[derive(Debug, Default)]
+struct Spec {
+    class: Option<Class>,
+    entry_points: Box<[Box<str>]>,
+    tls: Option<Tls>,
+    parts: Box<[Part]>,
+    fault: Option<Refusal>,
+}
+
+/// Reads one object of the cluster; `syntax` is that of rules that do not say theirs. A route that
+/// cannot be read is a value too, with its fault.
+pub fn read(kind: Kind, object: &Object, syntax: Syntax) -> Route {
+    let annotated = object.annotations.get("kubernetes.io/ingress.class");
     let mut route = Route {
-        key: Key {
-            kind,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        },
-        uid: object.uid().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or_default(),
-        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-        class: object.annotations().get("kubernetes.io/ingress.class").cloned(),
-        entry_points: Vec::new(),
+        key: Key::new(kind, &object.namespace, &object.name),
+        uid: object.uid.as_str().into(),
+        generation: object.generation,
+        created: object.created,
+        class: annotated.map_or(Class::Unnamed, |class| Class::Annotation(class.as_str().into())),
+        entry_points: Box::default(),
         tls: None,
-        asks: Vec::new(),
-        unknown_fields: Vec::new(),
+        parts: Box::default(),
+        fault: None,
+        unknown_fields: Box::default(),
         status: status(kind, object),
     };
-    let Some(spec) = object.data.get("spec") else {
-        route.asks = vec![Err(Refusal::new(Reason::InvalidObject, "the object has no spec"))];
-        return route;
-    };
-    let read = match kind.protocol() {
-        Protocol::Http => read_http(spec),
-        Protocol::Tcp => read_tcp(spec),
-    };
-    match read {
-        Ok(read) => {
-            route.class = read.class.or(route.class);
-            route.entry_points = read.entry_points;
-            route.tls = read.tls;
-            route.asks = read.asks;
-            route.unknown_fields = unknown_fields(kind, spec);
+    let spec = match spec(kind, object, syntax) {
+        Ok(spec) => spec,
+        Err(refusal) => {
+            route.fault = Some(Box::new(refusal));
+            return route;
         }
-        Err(error) => {
-            let message = format!("the spec cannot be read: {error}; correct the field");
-            route.asks = vec![Err(Refusal::new(Reason::InvalidObject, message))];
-        }
-    }
+    };
+    route.class = spec.class.unwrap_or(route.class);
+    route.entry_points = spec.entry_points;
+    route.tls = spec.tls.map(Box::new);
+    route.parts = spec.parts;
+    route.fault = spec.fault.map(Box::new);
+    route.unknown_fields = unknown_fields(kind, object);
     route
 }
 
-/// What the specs of both protocols come to.
-struct Read {
-    class: Option<String>,
-    entry_points: Vec<String>,
-    tls: Option<Tls>,
-    asks: Vec<Result<Names, Refusal>>,
-}
-
-fn read_http(spec: &serde_json::Value) -> Result<Read, serde_json::Error> {
-    let typed = IngressRouteSpec::deserialize(spec)?;
-    let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
-    let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
-    Ok(Read {
-        asks: asks(domains, rules, Protocol::Http),
-        class: typed.ingress_class_name,
-        entry_points: typed.entry_points,
-        tls: typed.tls.map(|tls| Tls::new(tls.cert_resolver, tls.secret_name)),
-    })
-}
-
-fn read_tcp(spec: &serde_json::Value) -> Result<Read, serde_json::Error> {
-    let typed = IngressRouteTcpSpec::deserialize(spec)?;
-    let domains = typed.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
-    let passes = typed.tls.as_ref().is_some_and(|tls| tls.passthrough == Some(true));
-    let asks = if passes {
-        let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";
-        vec![Err(Refusal::new(Reason::Passthrough, message))]
-    } else {
-        let rules = typed.routes.iter().map(|rule| (rule.rule.as_str(), rule.syntax.as_deref()));
-        asks(domains, rules, Protocol::Tcp)
+fn spec(kind: Kind, object: &Object, syntax: Syntax) -> Result<Spec, Refusal> {
+    let notes = &object.annotations;
+    let nothing = || Refusal::new(Reason::InvalidObject, "the object has no spec");
+    let spec = object.spec.as_ref().ok_or_else(nothing)?;
+    let mut read = match kind {
+        Kind::OwnHttp | Kind::TraefikHttp => ingress_route::http(spec, syntax)?,
+        Kind::OwnTcp | Kind::TraefikTcp => ingress_route::tcp(spec, syntax)?,
+        Kind::Ingress => ingress::read(spec, notes)?,
+        Kind::OwnStore | Kind::TraefikStore => return store::read(spec),
+        // Files are read as a whole, see `Dynamic`.
+        Kind::FileHttp | Kind::FileTcp | Kind::FileStore => Spec::default(),
     };
-    Ok(Read {
-        asks,
-        class: typed.ingress_class_name,
-        entry_points: typed.entry_points,
-        tls: typed.tls.map(|tls| Tls::new(tls.cert_resolver, tls.secret_name)),
-    })
+    read.tls = annotations::apply(notes, read.tls)?;
+    Ok(read)
 }
 
-/// Of our kinds alone: what Traefik's have is Traefik's business.
-fn unknown_fields(kind: Kind, spec: &serde_json::Value) -> Vec<String> {
-    static HTTP: LazyLock<serde_json::Value> =
-        LazyLock::new(|| api::spec_schema(&IngressRoute::crd()));
-    static TCP: LazyLock<serde_json::Value> =
-        LazyLock::new(|| api::spec_schema(&IngressRouteTCP::crd()));
-    match kind {
-        Kind::OwnHttp => api::unknown_fields(&HTTP, spec),
-        Kind::OwnTcp => api::unknown_fields(&TCP, spec),
-        Kind::TraefikHttp | Kind::TraefikTcp => Vec::new(),
-    }
+fn unknown_fields(kind: Kind, object: &Object) -> Box<[String]> {
+    let Some(spec) = &object.spec else { return Box::default() };
+    let mut found = ingress_route::unknown_fields(kind, spec);
+    found.extend(store::unknown_fields(kind, spec));
+    found.into()
 }
 
 /// The status that an object of our kinds carries.
-fn status(kind: Kind, object: &DynamicObject) -> Option<IngressRouteStatus> {
-    let value = object.data.get("status").filter(|_| kind.is_own())?;
-    IngressRouteStatus::deserialize(value).ok()
+fn status(kind: Kind, object: &Object) -> Option<Box<IngressRouteStatus>> {
+    let value = object.status.as_ref().filter(|_| kind.has_status())?;
+    IngressRouteStatus::deserialize(value).ok().map(Box::new)
 }
 
-/// `tls.domains` wins; else the hosts of each rule (seed, Domain Definition). A rule comes with
-/// the `syntax` that its route gives.
-fn asks<'a>(
-    domains: &[Domain],
-    rules: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-    protocol: Protocol,
-) -> Vec<Result<Names, Refusal>> {
-    if domains.is_empty() {
-        return rules
-            .map(|(rule, syntax)| names_of_rule(rule, protocol, Syntax::of(syntax)))
-            .collect();
-    }
-    let main = |domain: &Domain| domain.main.clone().unwrap_or_default();
-    domains.iter().map(|domain| names_of(&main(domain), &domain.sans)).collect()
+/// An empty text is as none.
+fn filled(text: Option<String>) -> Option<Box<str>> {
+    text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
-/// The names of one `domains` entry, of a route or of an entry point.
-pub fn names_of(main: &str, sans: &[String]) -> Result<Names, Refusal> {
-    let texts = std::iter::once(main).chain(sans.iter().map(String::as_str));
-    let given = texts.filter(|text| !text.is_empty());
-    names(given, "tls.domains has an entry with neither main nor sans")
-}
-
-fn names_of_rule(text: &str, protocol: Protocol, syntax: Syntax) -> Result<Names, Refusal> {
-    let rule = Rule::parse(text, protocol, syntax).map_err(|error| {
-        Refusal::new(Reason::InvalidRule, format!("the rule does not parse: {error}"))
-    })?;
-    // `*` stands for every host, and names none.
-    let hosts = rule.names();
-    let nothing = match protocol {
-        Protocol::Http => "the rule names no host; add Host(`…`) or tls.domains",
-        Protocol::Tcp => "the rule names no host; add HostSNI(`…`) or tls.domains",
-    };
-    names(hosts.iter().map(String::as_str), nothing)
-}
-
-fn names<'a>(texts: impl Iterator<Item = &'a str>, nothing: &str) -> Result<Names, Refusal> {
-    let parsed: Vec<Name> = texts
-        .map(Name::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Refusal::new(Reason::InvalidName, error.to_string()))?;
-    Names::new(parsed).ok_or_else(|| Refusal::new(Reason::NoNames, nothing))
+fn unreadable(error: serde_json::Error) -> Refusal {
+    let message = format!("the spec cannot be read: {error}; correct the field");
+    Refusal::new(Reason::InvalidObject, message)
 }
 
 #[cfg(test)]

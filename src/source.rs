@@ -1,21 +1,45 @@
-//! Route objects of the cluster → [`route::read`], for everything that follows routes.
+//! Objects of the cluster and files → [`route::read`], for everything that follows routes.
+
+mod listings;
+pub mod manifests;
 
 use futures::StreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::IngressClass;
 use kube::Api;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher;
 
+use crate::api::{CertificateResolver, Object};
 use crate::cluster::{self, Seen, Trouble};
-use crate::config::KubernetesCrd;
-use crate::route::{self, Key, Kind, Route};
+use crate::config::Config;
+use crate::route::{self, Key, Kind, Presence, Route};
 
-/// What happened to the routes of one kind in one place.
+pub use crate::source::listings::{Listing, Listings};
+
+/// What happened in one place.
 #[derive(Debug)]
 pub enum Event {
     Put(Box<Route>),
     Gone(Key),
+    /// A Service is there, or not.
+    Service {
+        namespace: String,
+        name: String,
+        is: Presence,
+    },
+    /// An IngressClass with its controller; `None`: it is gone.
+    Class {
+        name: String,
+        controller: Option<String>,
+    },
+    /// A CertificateResolver; `None`: it is gone.
+    Resolver {
+        name: String,
+        object: Option<Box<Object>>,
+    },
     Synced(Place),
     Trouble(Place, Trouble),
 }
@@ -23,45 +47,135 @@ pub enum Event {
 /// One watch: a kind in one namespace, or in all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub kind: Kind,
+    pub what: What,
     pub namespace: Option<String>,
 }
 
-/// The watches that a configuration asks for.
-pub fn places(settings: &KubernetesCrd) -> Vec<Place> {
-    let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
-        vec![None]
-    } else {
-        settings.namespaces.iter().cloned().map(Some).collect()
-    };
-    Kind::ALL
-        .into_iter()
-        .flat_map(|kind| {
-            namespaces.iter().map(move |namespace| Place { kind, namespace: namespace.clone() })
-        })
-        .collect()
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    Routes(Kind),
+    Services,
+    Classes,
+    Resolvers,
 }
 
-/// All routes of both groups, for ever. A kind in trouble leaves the others alone.
-pub fn routes(client: &kube::Client, settings: &KubernetesCrd) -> BoxStream<'static, Event> {
-    let watches = places(settings).into_iter().map(|place| {
-        let resource = place.kind.resource();
+impl What {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Routes(kind) => kind.as_str(),
+            Self::Services => "Service",
+            Self::Classes => "IngressClass.networking.k8s.io",
+            Self::Resolvers => "CertificateResolver.routecert.dev",
+        }
+    }
+
+    /// `None`: it stands in files.
+    fn resource(self) -> Option<ApiResource> {
+        match self {
+            Self::Routes(kind) => kind.resource(),
+            Self::Services => Some(ApiResource::erase::<Service>(&())),
+            Self::Classes => Some(ApiResource::erase::<IngressClass>(&())),
+            Self::Resolvers => Some(ApiResource::erase::<CertificateResolver>(&())),
+        }
+    }
+}
+
+/// The watches that a configuration asks for.
+pub fn places(config: &Config) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut add = |what, namespaces: &[String]| {
+        let all = namespaces.is_empty().then_some(None);
+        let named = namespaces.iter().cloned().map(Some);
+        places.extend(all.into_iter().chain(named).map(|namespace| Place { what, namespace }));
+    };
+    let (crd, ingress) = (&config.kubernetes_crd, &config.kubernetes_ingress);
+    if let Some(crd) = crd {
+        for kind in Kind::CUSTOM {
+            add(What::Routes(kind), &crd.namespaces);
+        }
+        if !crd.disable_cluster_scope_resources {
+            add(What::Resolvers, &[]);
+        }
+    }
+    if let Some(ingress) = ingress {
+        add(What::Routes(Kind::Ingress), &ingress.namespaces);
+        if ingress.looks_up_classes() {
+            add(What::Classes, &[]);
+        }
+    }
+    let namespaces =
+        [crd.as_ref().map(|it| &it.namespaces), ingress.as_ref().map(|it| &it.namespaces)];
+    let namespaces: Vec<&Vec<String>> = namespaces.into_iter().flatten().collect();
+    if namespaces.iter().any(|names| names.is_empty()) {
+        add(What::Services, &[]);
+    } else {
+        let mut all: Vec<String> = namespaces.into_iter().flatten().cloned().collect();
+        all.sort();
+        all.dedup();
+        if !all.is_empty() {
+            add(What::Services, &all);
+        }
+    }
+    places
+}
+
+/// All that routes are made of, for ever. A kind in trouble leaves the others alone.
+pub fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
+    let watches = places(config).into_iter().filter_map(|place| {
+        let resource = place.what.resource()?;
         let api: Api<DynamicObject> = match &place.namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        let mut config = watcher::Config::default();
-        config.label_selector.clone_from(&settings.label_selector);
-        cluster::watch(api, config).map(move |seen| event(&place, seen)).boxed()
+        let mut watch = watcher::Config::default();
+        watch.label_selector = label_selector(config, place.what);
+        let syntax = config.default_rule_syntax;
+        Some(cluster::watch(api, watch).map(move |seen| event(&place, syntax, seen)).boxed())
     });
     stream::select_all(watches).boxed()
 }
 
-fn event(place: &Place, seen: Seen<DynamicObject>) -> Event {
+fn label_selector(config: &Config, what: What) -> Option<String> {
+    match what {
+        What::Routes(Kind::Ingress) => config.kubernetes_ingress.as_ref()?.label_selector.clone(),
+        What::Routes(_) => config.kubernetes_crd.as_ref()?.label_selector.clone(),
+        What::Services | What::Classes | What::Resolvers => None,
+    }
+}
+
+fn event(place: &Place, syntax: crate::rule::Syntax, seen: Seen<DynamicObject>) -> Event {
     match seen {
-        Seen::Put(object) => Event::Put(Box::new(route::read(place.kind, &object))),
-        Seen::Gone { namespace, name } => Event::Gone(Key { kind: place.kind, namespace, name }),
+        Seen::Put(object) => put(place.what, syntax, object.into()),
+        Seen::Gone { namespace, name } => gone(place.what, namespace, name),
         Seen::Synced => Event::Synced(place.clone()),
         Seen::Trouble(trouble) => Event::Trouble(place.clone(), trouble),
+    }
+}
+
+/// What one object tells.
+pub fn put(what: What, syntax: crate::rule::Syntax, object: Object) -> Event {
+    match what {
+        What::Routes(kind) => Event::Put(Box::new(route::read(kind, &object, syntax))),
+        What::Services => {
+            Event::Service { namespace: object.namespace, name: object.name, is: Presence::There }
+        }
+        What::Classes => {
+            let controller = object.spec.as_ref().and_then(|spec| spec.get("controller")?.as_str());
+            let controller = Some(controller.unwrap_or_default().to_owned());
+            Event::Class { name: object.name, controller }
+        }
+        What::Resolvers => {
+            Event::Resolver { name: object.name.clone(), object: Some(Box::new(object)) }
+        }
+    }
+}
+
+fn gone(what: What, namespace: String, name: String) -> Event {
+    match what {
+        What::Routes(kind) => Event::Gone(Key::new(kind, &namespace, &name)),
+        What::Services => Event::Service { namespace, name, is: Presence::Gone },
+        What::Classes => Event::Class { name, controller: None },
+        What::Resolvers => Event::Resolver { name, object: None },
     }
 }

@@ -1,22 +1,35 @@
 //! Routes in → identities of the certificates that changed. Incremental: one route changed costs
 //! what it names, never a walk over all routes.
 
+mod classes;
+mod coverage;
+mod derive;
 mod hosts;
+mod services;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::cert::Id;
-use crate::config::{Config, EntryPoint};
+use crate::cert::{Id, KeyType};
+use crate::config::{Config, Live};
 use crate::name::{Name, Names};
 use crate::resolver::Resolver;
-use crate::route;
-use crate::route::{Key, Reason, Refusal, Route};
-use crate::world::hosts::Hosts;
+use crate::route::{Judged, Key, Presence, Reason, Refusal, Route};
+use crate::world::classes::Classes;
+use crate::world::coverage::Coverage;
+use crate::world::derive::NOTHING;
+use crate::world::hosts::{Hosts, Owner};
+use crate::world::services::Services;
+use crate::world::settings::Settings;
 
-/// Names that a certificate may hold at public CAs (Let's Encrypt, profile `classic`).
-const MAX_NAMES: usize = 100;
+pub use crate::world::derive::{Certificate, Derived};
+pub use crate::world::hosts::{Grip, Hold};
+pub use crate::world::settings::Purpose;
+
+/// Names of one route that count for who owns a host; nobody has more of one route.
+const MAX_CLAIMS: usize = 1000;
 
 /// A certificate that at least one route leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,31 +37,20 @@ pub struct Want {
     pub owner: String,
     pub resolver: String,
     pub names: Names,
+    /// In place of the resolver's, if a route says so.
+    pub key_type: Option<KeyType>,
+    /// Those of the certificates that it makes needless too.
     pub routes: BTreeSet<Key>,
 }
 
-/// What one route leads to.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Derived {
-    pub resolver: String,
-    /// Without duplicates, in the order of the route.
-    pub certificates: Vec<(Id, Names)>,
-    pub refusals: Vec<Refusal>,
-    /// Every name that it asks for, whoever owns it.
-    pub claimed: BTreeSet<Name>,
-    /// `tls.secretName`, filled with the first of `certificates`.
-    pub copy: Option<String>,
-}
-
-impl Derived {
-    /// The certificate that fills `tls.secretName`.
-    pub fn first(&self) -> Option<&Id> {
-        self.certificates.first().map(|(id, _)| id)
-    }
-
-    fn refused(refusal: Refusal) -> Self {
-        Self { refusals: vec![refusal], ..Self::default() }
-    }
+/// What is held of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Holding {
+    #[default]
+    Nothing,
+    /// A certificate that is of no use any more.
+    Stale,
+    Valid,
 }
 
 /// Which certificates and routes have to be looked at again.
@@ -66,36 +68,62 @@ impl Changed {
 }
 
 /// Routes claiming one Secret: the oldest comes first and wins.
-type Claims = BTreeSet<(Timestamp, Key)>;
+type Claims = BTreeSet<(Timestamp, Key, Id)>;
+
+#[derive(Debug)]
+struct Entry {
+    route: Route,
+    /// `None`: it leads to nothing, as most routes do.
+    derived: Option<Box<Derived>>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    owner: String,
+    resolver: String,
+    names: Names,
+    routes: BTreeSet<Key>,
+}
 
 #[derive(Debug)]
 pub struct World {
-    resolvers: BTreeMap<String, Result<Resolver, String>>,
-    entry_points: BTreeMap<String, EntryPoint>,
-    class: Option<String>,
-    routes: BTreeMap<Key, (Route, Derived)>,
-    wants: BTreeMap<Id, Want>,
+    settings: Settings,
+    classes: Classes,
+    services: Services,
+    hosts: Hosts,
+    coverage: Coverage,
+    routes: BTreeMap<Key, Entry>,
+    /// Routes of other classes that may become ours when a class does.
+    strangers: BTreeMap<Key, Route>,
+    wants: BTreeMap<Id, Wanted>,
+    held: BTreeMap<Id, Holding>,
     /// Namespace and name of a Secret that routes want filled.
     copies: BTreeMap<(String, String), Claims>,
     /// By namespace, routes of which it is not known what they would want if they were right.
     unclear: BTreeMap<String, BTreeSet<Key>>,
-    hosts: Hosts,
-    /// `allowCrossNamespaceHosts`: nobody owns a host.
-    hosts_are_shared: bool,
+    /// Routes that name a resolver, known or not.
+    users: BTreeMap<String, BTreeSet<Key>>,
 }
 
 impl World {
-    pub fn new(config: &Config) -> Self {
+    /// `home` is the controller's namespace.
+    pub fn new(config: &Config, home: &str, purpose: Purpose) -> Self {
+        let settings = Settings::new(config, home, purpose);
+        let mut hosts = Hosts::default();
+        hosts.set_grants(settings.grants());
         Self {
-            resolvers: config.resolvers.clone(),
-            entry_points: config.entry_points.clone(),
-            class: config.kubernetes_crd.as_ref().and_then(|crd| crd.ingress_class.clone()),
+            settings,
+            classes: Classes::new(config),
+            services: Services::default(),
+            hosts,
+            coverage: Coverage::default(),
             routes: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             wants: BTreeMap::new(),
+            held: BTreeMap::new(),
             copies: BTreeMap::new(),
             unclear: BTreeMap::new(),
-            hosts: Hosts::default(),
-            hosts_are_shared: config.own.allow_cross_namespace_hosts,
+            users: BTreeMap::new(),
         }
     }
 
@@ -108,41 +136,94 @@ impl World {
         self.routes.is_empty()
     }
 
-    pub fn want(&self, id: &Id) -> Option<&Want> {
-        self.wants.get(id)
+    /// The certificate, if it is to be had: routes lead to it, and no other one makes it needless.
+    pub fn want(&self, id: &Id) -> Option<Want> {
+        let wanted = self.wants.get(id).filter(|_| self.in_place_of(id) == id)?;
+        let routes = self.routes_of(id);
+        Some(Want {
+            owner: wanted.owner.clone(),
+            resolver: wanted.resolver.clone(),
+            names: wanted.names.clone(),
+            key_type: self.key_type(id, &routes),
+            routes,
+        })
     }
 
-    pub fn wants(&self) -> impl Iterator<Item = (&Id, &Want)> {
-        self.wants.iter()
+    /// Every certificate that is to be had.
+    pub fn wants(&self) -> impl Iterator<Item = (&Id, Want)> {
+        self.wants.keys().filter_map(|id| Some((id, self.want(id)?)))
     }
 
-    pub fn route(&self, key: &Key) -> Option<&(Route, Derived)> {
-        self.routes.get(key)
+    /// Every certificate that a route leads to, needless ones too.
+    pub fn ids(&self) -> impl Iterator<Item = &Id> {
+        self.wants.keys()
+    }
+
+    pub fn route(&self, key: &Key) -> Option<(&Route, &Derived)> {
+        let entry = self.routes.get(key)?;
+        Some((&entry.route, entry.derived.as_deref().unwrap_or(&NOTHING)))
+    }
+
+    /// Routes that lead to something, be it a refusal.
+    pub fn derived(&self) -> impl Iterator<Item = (&Route, &Derived)> {
+        let asks = |entry: &'_ &Entry| entry.derived.is_some();
+        let those = self.routes.values().filter(asks);
+        those.map(|entry| (&entry.route, entry.derived.as_deref().unwrap_or(&NOTHING)))
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values().map(|entry| &entry.route)
     }
 
     pub fn resolver(&self, name: &str) -> Option<&Resolver> {
-        self.resolvers.get(name)?.as_ref().ok()
+        self.settings.resolver(name)?.as_ref().ok()
+    }
+
+    /// Whether the configuration has a resolver of this name, which no object shadows.
+    pub fn is_fixed(&self, resolver: &str) -> bool {
+        self.settings.is_fixed(resolver)
+    }
+
+    /// The certificate that stands in for `id`: itself, or one whose wildcards cover its names. A
+    /// certificate that is held is left only for one that is held and valid.
+    pub fn in_place_of<'a>(&'a self, id: &'a Id) -> &'a Id {
+        let Some(cover) = self.coverage.cover(id) else { return id };
+        let is_held = self.held.contains_key(id);
+        let is_safe = self.held.get(cover) == Some(&Holding::Valid);
+        if is_held && !is_safe { id } else { cover }
     }
 
     /// Secrets of `owner` that are to hold the certificate `id`, each won by its oldest route.
     pub fn copies_of(&self, id: &Id, owner: &str) -> Vec<String> {
-        let Some(want) = self.wants.get(id) else { return Vec::new() };
-        let names: BTreeSet<&String> = want
-            .routes
-            .iter()
-            .filter_map(|key| self.routes.get(key))
-            .filter(|(_, derived)| derived.first() == Some(id))
-            .filter_map(|(_, derived)| derived.copy.as_ref())
+        let routes = self.routes_of(id);
+        let derived = routes.iter().filter_map(|key| self.routes.get(key)?.derived.as_deref());
+        let secrets = derived.flat_map(|derived| &derived.certificates);
+        let secrets: BTreeSet<&String> = secrets
+            .filter(|wanted| self.in_place_of(&wanted.id) == id)
+            .filter_map(|wanted| wanted.secret_name.as_ref())
             .collect();
         let wins = |name: &&&String| self.winner(owner, name).is_some_and(|winner| winner == id);
-        names.iter().filter(wins).map(|name| (*name).clone()).collect()
+        secrets.iter().filter(wins).map(|name| (*name).clone()).collect()
     }
 
     /// The certificate that fills a Secret.
     pub fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
         let claims = self.copies.get(&(namespace.to_owned(), secret.to_owned()))?;
-        let (_, key) = claims.first()?;
-        self.routes.get(key)?.1.first()
+        claims.first().map(|(_, _, id)| self.in_place_of(id))
+    }
+
+    /// Why the Secret that a route names for `wanted` does not hold it, if so.
+    pub fn lost_copy(&self, key: &Key, wanted: &Certificate) -> Option<Refusal> {
+        let secret = wanted.secret_name.as_ref()?;
+        let namespace = &key.namespace;
+        let winner = self.winner(namespace, secret)?;
+        (winner != self.in_place_of(&wanted.id)).then(|| {
+            let message = format!(
+                "Secret {namespace}/{secret} holds the certificate of an older route that names \
+                 it too; name another one in tls.secretName"
+            );
+            Refusal::new(Reason::Conflict, message)
+        })
     }
 
     /// Whether some route of `namespace` is in error, so that a certificate that nobody seems to
@@ -154,276 +235,333 @@ impl World {
     /// A route appeared, changed (`Some`) or went (`None`).
     pub fn apply(&mut self, key: &Key, route: Option<Route>) -> Changed {
         let mut changed = Changed::default();
-        changed.routes.insert(key.clone());
-        let old = self.routes.remove(key);
-        let new = route.filter(|route| self.is_ours(route)).map(|route| {
-            let derived = self.derive(&route);
-            (route, derived)
-        });
-        let claimed = old.iter().chain(&new).flat_map(|(_, derived)| derived.claimed.clone());
-        let claimed: BTreeSet<Name> = claimed.collect();
-        let owners = self.hosts.owners(&claimed);
-        if let Some((old, derived)) = old {
-            self.hosts.unclaim(&old, &derived.claimed);
-            self.forget(&old, &derived, &mut changed);
+        self.strangers.remove(key);
+        let old = self.take_out(key, &mut changed);
+        let new = route.and_then(|route| self.ours(route));
+        let names = [&old, &new].into_iter().flatten().flat_map(claimed).collect();
+        let owners = self.hosts.owners(&names);
+        if let Some(old) = &old {
+            self.hosts.unclaim(old, &claimed(old));
         }
-        if let Some((route, derived)) = new {
-            self.hosts.claim(&route, &derived.claimed);
-            self.settle(&route, derived, &mut changed);
+        if let Some(new) = new {
+            self.hosts.claim(&new, &claimed(&new));
+            self.settle(new, &mut changed);
+        } else if old.is_some() {
+            changed.routes.insert(key.clone());
         }
-        self.refresh(&claimed, owners, Some(key), &mut changed);
+        self.refresh(&names, owners, Some(key), &mut changed);
         changed
     }
 
-    /// A namespace holds a certificate of these names, since then, or does so no longer (`None`).
-    pub fn hold(&mut self, id: &Id, held: Option<(Timestamp, &str, &Names)>) -> Changed {
+    /// A namespace holds a certificate of these names, or does so no longer (`None`).
+    pub fn hold(&mut self, id: &Id, held: Option<Hold>) -> Changed {
         let mut changed = Changed::default();
-        let names = held.iter().flat_map(|(_, _, names)| names.iter().cloned());
-        let earlier = self.hosts.names_held(id);
-        let about: BTreeSet<Name> = names.chain(earlier).collect();
-        let owners = self.hosts.owners(&about);
+        if self.hosts.held(id) == held.as_ref() {
+            return changed;
+        }
+        let both = [self.hosts.held(id), held.as_ref()].into_iter().flatten();
+        let names: BTreeSet<Name> = both.flat_map(|hold| hold.names.iter().cloned()).collect();
+        let owners = self.hosts.owners(&names);
         self.hosts.hold(id, held);
-        self.refresh(&about, owners, None, &mut changed);
+        self.refresh(&names, owners, None, &mut changed);
         changed
+    }
+
+    /// What is held of a certificate: whether a wildcard may take its place goes by that.
+    pub fn note(&mut self, id: &Id, holding: Holding) -> Changed {
+        let before = self.held.get(id).copied().unwrap_or_default();
+        let mut changed = Changed::default();
+        if before == holding {
+            return changed;
+        }
+        match holding {
+            Holding::Nothing => drop(self.held.remove(id)),
+            _ => drop(self.held.insert(id.clone(), holding)),
+        }
+        if let Some(cover) = self.coverage.cover(id).cloned() {
+            changed.ids.extend([id.clone(), cover]);
+        }
+        let covered: Vec<Id> = self.coverage.covered_by(id).cloned().collect();
+        for id in covered {
+            self.touch(&id, &mut changed);
+        }
+        changed
+    }
+
+    /// A resolver that is an object appeared, changed or went.
+    pub fn set_resolver(&mut self, name: &str, live: Option<Live>) -> Changed {
+        self.settings.set_live(name, live);
+        let mut changed = Changed::default();
+        let users = self.users.get(name).cloned().unwrap_or_default();
+        self.derive_again(users, &mut changed);
+        let grants = self.settings.grants();
+        if self.hosts.set_grants(grants) {
+            let asking = self.users.values().flatten().cloned().collect();
+            self.derive_again(asking, &mut changed);
+        }
+        changed
+    }
+
+    /// A Service of the cluster is there, or not.
+    pub fn set_service(&mut self, namespace: &str, name: &str, is: Presence) -> Changed {
+        let mut changed = Changed::default();
+        let keys = self.services.set(namespace, name, is);
+        self.derive_again(keys, &mut changed);
+        changed
+    }
+
+    /// Where a Service that was not seen is missing.
+    pub fn judge_services(&mut self, judged: Judged) -> Changed {
+        let mut changed = Changed::default();
+        let keys = self.services.judge(judged);
+        self.derive_again(keys, &mut changed);
+        changed
+    }
+
+    /// An IngressClass of this name has that controller, or is gone (`None`).
+    pub fn set_class(&mut self, name: &str, controller: Option<&str>) -> Changed {
+        if self.classes.set(name, controller) { self.classify() } else { Changed::default() }
+    }
+
+    /// IngressClasses cannot be looked up: their names are believed.
+    pub fn believe_classes(&mut self) -> Changed {
+        self.classes.believe();
+        self.classify()
+    }
+
+    /// Classes are few and change rarely: all routes that may be concerned are looked at.
+    fn classify(&mut self) -> Changed {
+        let mut changed = Changed::default();
+        for (_, route) in std::mem::take(&mut self.strangers) {
+            changed.merge(self.apply(&route.key.clone(), Some(route)));
+        }
+        let lost = self.routes.values().filter(|entry| !self.classes.is_ours(&entry.route));
+        let lost: Vec<Route> = lost.map(|entry| entry.route.clone()).collect();
+        for route in lost {
+            changed.merge(self.apply(&route.key.clone(), Some(route)));
+        }
+        changed
+    }
+
+    /// The route, unless it is for another controller; then it is kept aside.
+    fn ours(&mut self, route: Route) -> Option<Route> {
+        if self.classes.is_ours(&route) {
+            return Some(route);
+        }
+        if self.classes.may_change(&route) {
+            self.strangers.insert(route.key.clone(), route);
+        }
+        None
     }
 
     /// Where the owner of a name is another than before, what its claimants lead to is too.
     fn refresh(
         &mut self,
         names: &BTreeSet<Name>,
-        owners_before: Vec<Option<String>>,
+        owners_before: Vec<Owner>,
         but: Option<&Key>,
         changed: &mut Changed,
     ) {
-        let passed_on = names
-            .iter()
-            .zip(owners_before)
-            .filter(|(name, before)| self.hosts.owner(name) != before.as_deref());
-        for key in self.hosts.claimants(passed_on.map(|(name, _)| name)) {
-            if Some(&key) == but {
-                continue;
-            }
-            if let Some((route, derived)) = self.routes.remove(&key) {
-                self.forget(&route, &derived, changed);
-                let derived = self.derive(&route);
-                changed.routes.insert(key);
-                self.settle(&route, derived, changed);
+        let now = self.hosts.owners(names);
+        let both = names.iter().zip(owners_before.iter().zip(&now));
+        let passed_on = both.filter(|(_, (before, now))| before != now).map(|(name, _)| name);
+        let mut claimants = self.hosts.claimants(passed_on);
+        claimants.retain(|key| Some(key) != but);
+        self.derive_again(claimants, changed);
+    }
+
+    fn derive_again(&mut self, keys: BTreeSet<Key>, changed: &mut Changed) {
+        for key in keys {
+            if let Some(route) = self.take_out(&key, changed) {
+                self.settle(route, changed);
             }
         }
     }
 
-    /// Takes out what another namespace owns, and keeps the rest.
-    fn settle(&mut self, route: &Route, derived: Derived, changed: &mut Changed) {
-        let derived = self.without_foreign(route, derived);
-        self.routes.insert(route.key.clone(), (route.clone(), derived.clone()));
-        self.remember(route, &derived, changed);
+    fn settle(&mut self, route: Route, changed: &mut Changed) {
+        let derived = derive::derive(&self.settings, &self.services, &route);
+        let derived = self.without_foreign(&route, derived);
+        let has_news = derived != NOTHING || route.status.is_some();
+        let derived = (derived != NOTHING).then(|| Box::new(derived));
+        if has_news {
+            changed.routes.insert(route.key.clone());
+        }
+        self.remember(&route, derived.as_deref(), changed);
+        self.routes.insert(route.key.clone(), Entry { route, derived });
     }
 
     /// A certificate with one foreign name is refused whole, so that a stranger cannot change the
-    /// names of ours.
+    /// names of ours. What the configuration itself asks for is nobody's theft.
     fn without_foreign(&self, route: &Route, mut derived: Derived) -> Derived {
-        if self.hosts_are_shared {
+        if self.settings.hosts_are_shared {
             return derived;
         }
-        let namespace = route.key.namespace.as_str();
-        let foreign = |names: &Names| {
-            let mut others = names
-                .iter()
-                .filter(|name| self.hosts.owner(name).is_some_and(|one| one != namespace));
-            others.next().cloned()
-        };
+        let namespace = &*route.key.namespace;
         let certificates = std::mem::take(&mut derived.certificates);
-        for (id, names) in certificates {
-            match foreign(&names) {
-                Some(name) => derived.refusals.push(owned_elsewhere(&name)),
-                None => derived.certificates.push((id, names)),
+        for wanted in certificates {
+            let is_ours = |name: &&Name| self.hosts.allows(namespace, name);
+            let foreign = wanted.names.iter().find(|name| !is_ours(name));
+            match foreign.filter(|_| wanted.owner == namespace) {
+                Some(name) => derived.refusals.push(owned_elsewhere(name)),
+                None => derived.certificates.push(wanted),
             }
         }
-        derived.copy = derived.copy.filter(|_| !derived.certificates.is_empty());
         derived
     }
 
-    fn forget(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
-        if let Some(unclear) = self.unclear.get_mut(&route.key.namespace) {
-            unclear.remove(&route.key);
+    fn take_out(&mut self, key: &Key, changed: &mut Changed) -> Option<Route> {
+        let Entry { route, derived } = self.routes.remove(key)?;
+        self.index(&route, Index::Out);
+        if let Some(unclear) = self.unclear.get_mut(&*key.namespace) {
+            unclear.remove(key);
             if unclear.is_empty() {
-                self.unclear.remove(&route.key.namespace);
+                self.unclear.remove(&*key.namespace);
             }
         }
-        for (id, _) in &derived.certificates {
-            changed.ids.insert(id.clone());
-            if let Some(want) = self.wants.get_mut(id) {
-                want.routes.remove(&route.key);
-                if want.routes.is_empty() {
-                    self.wants.remove(id);
+        let Some(derived) = derived else { return Some(route) };
+        changed.routes.insert(key.clone());
+        for wanted in &derived.certificates {
+            changed.ids.insert(wanted.id.clone());
+            self.drop_want(&wanted.id, key, changed);
+            if let Some(secret) = &wanted.secret_name {
+                let place = (key.namespace.to_string(), secret.clone());
+                if let Some(claims) = self.copies.get_mut(&place) {
+                    claims.remove(&claim(&route, &wanted.id));
+                    if claims.is_empty() {
+                        self.copies.remove(&place);
+                    }
                 }
+                self.touch_claimants(&place, changed);
             }
         }
-        if let Some(secret) = &derived.copy {
-            let place = (route.key.namespace.clone(), secret.clone());
-            if let Some(claims) = self.copies.get_mut(&place) {
-                claims.remove(&claim(route));
-                if claims.is_empty() {
-                    self.copies.remove(&place);
-                }
+        Some(route)
+    }
+
+    fn drop_want(&mut self, id: &Id, key: &Key, changed: &mut Changed) {
+        let Some(wanted) = self.wants.get_mut(id) else { return };
+        wanted.routes.remove(key);
+        if wanted.routes.is_empty() {
+            self.wants.remove(id);
+            let cover = self.coverage.cover(id).cloned();
+            changed.ids.extend(cover);
+            for other in self.coverage.remove(id) {
+                self.touch(&other, changed);
             }
-            self.touch_claimants(&place, changed);
         }
     }
 
-    fn remember(&mut self, route: &Route, derived: &Derived, changed: &mut Changed) {
-        for (id, names) in &derived.certificates {
-            changed.ids.insert(id.clone());
-            let want = self.wants.entry(id.clone()).or_insert_with(|| Want {
-                owner: route.key.namespace.clone(),
-                resolver: derived.resolver.clone(),
-                names: names.clone(),
-                routes: BTreeSet::new(),
-            });
-            want.routes.insert(route.key.clone());
-        }
-        if is_unclear(derived) {
-            let unclear = self.unclear.entry(route.key.namespace.clone()).or_default();
+    fn remember(&mut self, route: &Route, derived: Option<&Derived>, changed: &mut Changed) {
+        self.index(route, Index::In);
+        let Some(derived) = derived else { return };
+        if derived.refusals.iter().any(|refusal| refusal.reason.hides_the_wish()) {
+            let unclear = self.unclear.entry(route.key.namespace.to_string()).or_default();
             unclear.insert(route.key.clone());
         }
-        if let Some(secret) = &derived.copy {
-            let place = (route.key.namespace.clone(), secret.clone());
-            self.copies.entry(place.clone()).or_default().insert(claim(route));
-            self.touch_claimants(&place, changed);
+        for wanted in &derived.certificates {
+            changed.ids.insert(wanted.id.clone());
+            self.add_want(wanted, &route.key, changed);
+            if let Some(secret) = &wanted.secret_name {
+                let place = (route.key.namespace.to_string(), secret.clone());
+                let claims = self.copies.entry(place.clone()).or_default();
+                claims.insert(claim(route, &wanted.id));
+                self.touch_claimants(&place, changed);
+            }
+        }
+    }
+
+    fn add_want(&mut self, wanted: &Certificate, key: &Key, changed: &mut Changed) {
+        let id = &wanted.id;
+        if !self.wants.contains_key(id) {
+            let scope = (wanted.owner.clone(), wanted.resolver.clone());
+            for other in self.coverage.add(id, scope, &wanted.names) {
+                self.touch(&other, changed);
+            }
+        }
+        let want = self.wants.entry(id.clone()).or_insert_with(|| Wanted {
+            owner: wanted.owner.clone(),
+            resolver: wanted.resolver.clone(),
+            names: wanted.names.clone(),
+            routes: BTreeSet::new(),
+        });
+        want.routes.insert(key.clone());
+        changed.ids.extend(self.coverage.cover(id).cloned());
+    }
+
+    /// What stands in for `id` may be another than before.
+    fn touch(&self, id: &Id, changed: &mut Changed) {
+        changed.ids.insert(id.clone());
+        changed.ids.extend(self.coverage.cover(id).cloned());
+        if let Some(wanted) = self.wants.get(id) {
+            changed.routes.extend(wanted.routes.iter().cloned());
+        }
+    }
+
+    /// Who has to be looked at when a resolver or a Service changes: routes that ask alone.
+    fn index(&mut self, route: &Route, index: Index) {
+        let resolver = route.tls.as_ref().and_then(|tls| tls.resolver.as_deref());
+        let models = self.settings.entry_points_of(route).filter_map(|one| one.tls.as_ref());
+        let models = models.filter_map(|model| model.cert_resolver.as_deref());
+        let names: BTreeSet<String> = match &route.tls {
+            Some(_) => resolver.into_iter().map(str::to_owned).collect(),
+            None => models.map(str::to_owned).collect(),
+        };
+        if names.is_empty() {
+            return;
+        }
+        for name in names {
+            let users = self.users.entry(name.clone()).or_default();
+            match index {
+                Index::In => drop(users.insert(route.key.clone())),
+                Index::Out => drop(users.remove(&route.key)),
+            }
+            if users.is_empty() {
+                self.users.remove(&name);
+            }
+        }
+        for service in route.parts.iter().flat_map(|part| &part.services) {
+            let namespace = service.namespace.as_deref().unwrap_or(&route.key.namespace);
+            let place = (namespace.to_owned(), service.name.to_string());
+            match index {
+                Index::In => self.services.need(place, &route.key),
+                Index::Out => self.services.need_no_more(&place, &route.key),
+            }
         }
     }
 
     /// Who fills a Secret may have changed for every route that names it.
     fn touch_claimants(&self, place: &(String, String), changed: &mut Changed) {
-        for (_, key) in self.copies.get(place).into_iter().flatten() {
+        for (_, key, id) in self.copies.get(place).into_iter().flatten() {
             changed.routes.insert(key.clone());
-            if let Some((_, derived)) = self.routes.get(key) {
-                changed.ids.extend(derived.first().cloned());
-            }
+            changed.ids.insert(id.clone());
+            changed.ids.extend(self.coverage.cover(id).cloned());
         }
     }
 
-    /// Traefik's filter: the configured class; without one, no class or `traefik`.
-    fn is_ours(&self, route: &Route) -> bool {
-        let class = route.class.as_deref().unwrap_or_default();
-        match self.class.as_deref().unwrap_or_default() {
-            "" => class.is_empty() || class == "traefik",
-            wanted => class == wanted,
-        }
+    fn routes_of(&self, id: &Id) -> BTreeSet<Key> {
+        let covered = self.coverage.covered_by(id).filter(|other| self.in_place_of(other) == id);
+        let wants = covered.chain([id]).filter_map(|id| self.wants.get(id));
+        wants.flat_map(|wanted| wanted.routes.iter().cloned()).collect()
     }
 
-    fn derive(&self, route: &Route) -> Derived {
-        let unreadable = |ask: &Result<Names, Refusal>| {
-            ask.as_ref().err().filter(|refusal| refusal.reason == Reason::InvalidObject).cloned()
-        };
-        if let Some(refusal) = route.asks.iter().find_map(unreadable) {
-            return Derived::refused(refusal);
-        }
-        let Some((resolver, asks)) = self.wish(route) else { return Derived::default() };
-        match self.check(&resolver, route) {
-            Ok(()) => derive_all(route, resolver, asks),
-            Err(refusal) => Derived::refused(refusal),
-        }
-    }
-
-    /// The resolver that the route asks, and for what. The route's own `tls` block, even an empty
-    /// one, replaces that of its entry points.
-    fn wish(&self, route: &Route) -> Option<(String, Vec<Result<Names, Refusal>>)> {
-        if let Some(tls) = &route.tls {
-            return Some((tls.resolver.clone()?, route.asks.clone()));
-        }
-        let mut models = self.entry_points_of(route).into_iter().filter_map(|entry_point| {
-            let model = entry_point.tls.as_ref()?;
-            Some((model.cert_resolver.clone()?, &model.domains))
+    /// That of the oldest route that gives one.
+    fn key_type(&self, id: &Id, routes: &BTreeSet<Key>) -> Option<KeyType> {
+        let entries = routes.iter().filter_map(|key| self.routes.get(key));
+        let given = entries.filter_map(|entry| {
+            let derived = entry.derived.as_deref()?;
+            let wanted = derived.certificates.iter().find(|wanted| wanted.id == *id)?;
+            Some((
+                (entry.route.created.unwrap_or(Timestamp::MAX), &entry.route.key),
+                wanted.key_type?,
+            ))
         });
-        let (resolver, domains) = models.next()?;
-        let asks = if domains.is_empty() {
-            route.asks.clone()
-        } else {
-            domains.iter().map(|domain| route::names_of(&domain.main, &domain.sans)).collect()
-        };
-        Some((resolver, asks))
-    }
-
-    /// Those that the route names; else the default ones, and all if none is marked as such.
-    fn entry_points_of(&self, route: &Route) -> Vec<&EntryPoint> {
-        if !route.entry_points.is_empty() {
-            return route
-                .entry_points
-                .iter()
-                .filter_map(|name| self.entry_points.get(name))
-                .collect();
-        }
-        let all = self.entry_points.values();
-        let marked: Vec<&EntryPoint> = all.clone().filter(|one| one.as_default).collect();
-        if marked.is_empty() { all.collect() } else { marked }
-    }
-
-    fn check(&self, name: &str, route: &Route) -> Result<(), Refusal> {
-        if let Some(missing) =
-            route.entry_points.iter().find(|entry| !self.entry_points.contains_key(*entry))
-        {
-            let message = format!(
-                "entry point `{missing}` is not in the configuration{}",
-                known(self.entry_points.keys())
-            );
-            return Err(Refusal::new(Reason::UnknownEntryPoint, message));
-        }
-        match self.resolvers.get(name) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(why)) => Err(Refusal::new(
-                Reason::ResolverUnusable,
-                format!("resolver `{name}` cannot be used: {why}"),
-            )),
-            None => Err(Refusal::new(
-                Reason::UnknownResolver,
-                format!(
-                    "resolver `{name}` is not in certificatesResolvers{}",
-                    known(self.resolvers.keys())
-                ),
-            )),
-        }
+        given.min_by_key(|(age, _)| *age).map(|(_, key_type)| key_type)
     }
 }
 
-fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    if names.is_empty() { String::new() } else { format!("; known: {}", names.join(", ")) }
-}
-
-fn derive_all(route: &Route, resolver: String, asks: Vec<Result<Names, Refusal>>) -> Derived {
-    let mut derived = Derived { resolver, ..Derived::default() };
-    let mut seen = BTreeSet::new();
-    for ask in asks {
-        match ask.and_then(orderable) {
-            Ok(names) => {
-                derived.claimed.extend(names.iter().cloned());
-                let id = Id::of(&route.key.namespace, &derived.resolver, &names);
-                if seen.insert(id.clone()) {
-                    derived.certificates.push((id, names));
-                }
-            }
-            Err(refusal) => derived.refusals.push(refusal),
-        }
-    }
-    let secret = route.tls.as_ref().and_then(|tls| tls.secret_name.clone());
-    derived.copy = secret.filter(|_| !derived.certificates.is_empty());
-    derived
-}
-
-/// Names that an order of HTTP-01 can have.
-fn orderable(names: Names) -> Result<Names, Refusal> {
-    if let Some(wildcard) = names.iter().find(|name| name.is_wildcard()) {
-        return Err(Refusal::new(
-            Reason::WildcardNeedsDns01,
-            format!("`{wildcard}` can only be proven by DNS-01, which the resolver does not have"),
-        ));
-    }
-    if names.len() > MAX_NAMES {
-        let message = format!("{} names; a certificate holds {MAX_NAMES} at most", names.len());
-        return Err(Refusal::new(Reason::TooManyNames, message));
-    }
-    Ok(names)
+#[derive(Debug, Clone, Copy)]
+enum Index {
+    In,
+    Out,
 }
 
 /// Which namespace it is, is no business of whoever asks.
@@ -437,22 +575,12 @@ fn owned_elsewhere(name: &Name) -> Refusal {
     )
 }
 
-fn claim(route: &Route) -> (Timestamp, Key) {
-    (route.created.unwrap_or(Timestamp::MAX), route.key.clone())
+fn claimed(route: &Route) -> BTreeSet<Name> {
+    route.hosts().take(MAX_CLAIMS).cloned().collect()
 }
 
-/// Errors that hide what the route wants. A refusal of names that are known hides nothing.
-fn is_unclear(derived: &Derived) -> bool {
-    derived.refusals.iter().any(|refusal| {
-        matches!(
-            refusal.reason,
-            Reason::InvalidObject
-                | Reason::InvalidRule
-                | Reason::ResolverUnusable
-                | Reason::UnknownEntryPoint
-                | Reason::UnknownResolver
-        )
-    })
+fn claim(route: &Route, id: &Id) -> (Timestamp, Key, Id) {
+    (route.created.unwrap_or(Timestamp::MAX), route.key.clone(), id.clone())
 }
 
 #[cfg(test)]

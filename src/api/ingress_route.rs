@@ -133,7 +133,7 @@ pub struct Tls {
     pub domains: Vec<Domain>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "has(self.main) || (has(self.sans) && size(self.sans) > 0)",
@@ -169,7 +169,7 @@ fn certificate_names(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct ObjectName {
     pub name: String,

@@ -1,17 +1,15 @@
 //! Typed tree → [`Config`]: defaults, and what only the whole can show to be wrong.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::config::resolvers;
 use crate::config::typed::{Is, Typed};
 use crate::config::value::{self, Address};
 use crate::config::walk::Walk;
 use crate::config::{
-    Config, Domain, EntryPoint, EntryPointTls, KubernetesCrd, Log, LogFormat, Own, Problem,
-    Redirect, Surroundings, Token,
+    Config, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect, Surroundings,
+    own, providers, resolvers,
 };
+use crate::rule::Syntax;
 
 /// Whatever is wrong goes to `walk`, and a default stands in its place.
 pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) -> Config {
@@ -22,9 +20,15 @@ pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) ->
     }
     Config {
         resolvers,
-        kubernetes_crd: root.at("providers.kubernetesCRD").map(kubernetes_crd),
+        kubernetes_crd: root.at("providers.kubernetesCRD").map(providers::kubernetes_crd),
+        kubernetes_ingress: root
+            .at("providers.kubernetesIngress")
+            .map(providers::kubernetes_ingress),
+        file: root.at("providers.file").and_then(|file| providers::file(file, walk)),
+        default_rule_syntax: rule_syntax(root, walk),
+        strict_tls_options: root.boolean("core.strictTLSOptions").unwrap_or_default(),
         log: log(root, walk),
-        own: own(root, walk),
+        own: own::own(root, walk),
         entry_points,
     }
 }
@@ -109,7 +113,7 @@ fn header_names(typed: &Typed, walk: &mut Walk) {
     }
 }
 
-fn address(field: &Typed, text: &str, walk: &mut Walk) -> Option<Address> {
+pub(super) fn address(field: &Typed, text: &str, walk: &mut Walk) -> Option<Address> {
     let report = |expected| Problem::about(field, text, expected);
     value::address(text).map_err(|expected| walk.errors.push(report(expected))).ok()
 }
@@ -176,14 +180,15 @@ fn warn_of_unknown_resolver<T>(
     }
 }
 
-fn kubernetes_crd(typed: &Typed) -> KubernetesCrd {
-    KubernetesCrd {
-        namespaces: typed.texts("namespaces"),
-        label_selector: typed.filled("labelSelector"),
-        ingress_class: typed.filled("ingressClass"),
-        endpoint: typed.filled("endpoint"),
-        token: typed.filled("token").map(Token),
-        cert_auth_file_path: typed.filled("certAuthFilePath").map(PathBuf::from),
+fn rule_syntax(root: &Typed, walk: &mut Walk) -> Syntax {
+    let Some(field) = root.at("core.defaultRuleSyntax") else { return Syntax::V3 };
+    match field.as_text() {
+        Some("v2") => Syntax::V2,
+        Some("v3") | None => Syntax::V3,
+        Some(other) => {
+            walk.errors.push(Problem::about(field, other, "expected v3 or v2"));
+            Syntax::V3
+        }
     }
 }
 
@@ -210,44 +215,4 @@ fn log(root: &Typed, walk: &mut Walk) -> Log {
         }
     }
     log
-}
-
-fn own(root: &Typed, walk: &mut Walk) -> Own {
-    let mut own = Own::default();
-    let Some(typed) = root.at("routecert") else { return own };
-    if let Some(namespace) = namespace(typed, "certificatesNamespace", walk) {
-        own.certificates_namespace = namespace;
-    }
-    own.controller_namespace = namespace(typed, "controllerNamespace", walk);
-    own.remove_after = typed.duration("removeAfter").unwrap_or(own.remove_after);
-    own.allow_cross_namespace_hosts = typed.boolean("allowCrossNamespaceHosts").unwrap_or_default();
-    if let (Some(field), Some(text)) = (typed.at("adminAddress"), typed.text("adminAddress"))
-        && address(field, text, walk).is_some()
-    {
-        text.clone_into(&mut own.admin_address);
-    }
-    own
-}
-
-fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
-    let (field, text) = (typed.at(key)?, typed.text(key)?);
-    match value::namespace(text) {
-        Ok(()) => Some(text.to_owned()),
-        Err(expected) => {
-            walk.errors.push(Problem::about(field, text, expected));
-            None
-        }
-    }
-}
-
-impl Default for Own {
-    fn default() -> Self {
-        Self {
-            certificates_namespace: "routecert-certs".to_owned(),
-            controller_namespace: None,
-            remove_after: Duration::from_hours(24),
-            allow_cross_namespace_hosts: false,
-            admin_address: ":9402".to_owned(),
-        }
-    }
 }

@@ -1,4 +1,6 @@
-//! `certificatesResolvers`: each one usable, or left alone with the reasons why it is not.
+//! `acme` of a resolver, static or an object's: usable, or left alone with the reasons why not.
+
+mod dns;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,16 +9,13 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::cert::KeyType;
-use crate::config::near::nearest;
 use crate::config::settle::LETS_ENCRYPT;
-use crate::config::tree::shorten;
+use crate::config::tree::{Place, shorten};
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
-use crate::provider;
-use crate::provider::Provider;
-use crate::resolver::{CaTrust, HttpChallenge, Resolver};
+use crate::resolver::{CaTrust, Challenges, HttpChallenge, Resolver, TlsChallenge};
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
@@ -51,7 +50,7 @@ pub(super) fn all(
             }
             Some(acme) if acme.is_broken() => {}
             Some(acme) => {
-                let mut look = Look { acme, entry_points, around, reasons: Vec::new(), walk };
+                let mut look = Look::new(acme, entry_points, around, Origin::Static, walk);
                 found.insert(name.clone(), look.resolver(name));
             }
             None if typed.is_broken() => {}
@@ -64,16 +63,48 @@ pub(super) fn all(
     found
 }
 
+/// `spec.acme` of a `CertificateResolver`.
+pub(super) fn of_object(
+    name: &str,
+    acme: &Typed,
+    entry_points: &BTreeMap<String, EntryPoint>,
+    walk: &mut Walk,
+) -> Result<Resolver, String> {
+    let around = Surroundings::default();
+    Look::new(acme, entry_points, around, Origin::Object, walk).resolver(name)
+}
+
+/// Who wrote a resolver: one may name files and variables of the process, the other must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Object,
+    Static,
+}
+
 /// One resolver being looked at, and why it cannot be used as far as is known.
 struct Look<'a> {
     acme: &'a Typed,
     entry_points: &'a BTreeMap<String, EntryPoint>,
     around: Surroundings<'a>,
+    origin: Origin,
     reasons: Vec<String>,
+    /// What is right, and cannot be used here and now.
+    obstacles: Vec<String>,
     walk: &'a mut Walk,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(
+        acme: &'a Typed,
+        entry_points: &'a BTreeMap<String, EntryPoint>,
+        around: Surroundings<'a>,
+        origin: Origin,
+        walk: &'a mut Walk,
+    ) -> Self {
+        let (reasons, obstacles) = (Vec::new(), Vec::new());
+        Self { acme, entry_points, around, origin, reasons, obstacles, walk }
+    }
+
     fn resolver(&mut self, name: &str) -> Result<Resolver, String> {
         let email = self.email();
         let ca_server = self.ca_server();
@@ -84,40 +115,51 @@ impl Look<'_> {
         self.storage();
         self.eab();
         let trust = self.trust();
-        let challenge = self.challenges();
-        match challenge {
-            Some(http_challenge) if self.reasons.is_empty() => Ok(Resolver {
-                name: name.to_owned(),
-                email,
-                ca_server,
-                trust,
-                key_type,
-                certificates_duration,
-                client_timeout,
-                http_challenge,
-            }),
-            _ => Err(self.reasons.join("; ")),
+        let challenges = self.challenges();
+        if !self.reasons.is_empty() {
+            return Err(self.reasons.join("; "));
         }
+        Ok(Resolver {
+            name: name.to_owned(),
+            email,
+            ca_server,
+            trust,
+            key_type,
+            certificates_duration,
+            client_timeout,
+            profile: self.acme.filled("profile"),
+            challenges,
+            obstacles: std::mem::take(&mut self.obstacles),
+            taken_out: BTreeMap::new(),
+        })
     }
 
     /// Something wrong that makes only this resolver unusable.
     fn fault(&mut self, key: &str, message: &str) {
-        let problem = self.reason(key, message);
-        self.walk.faults.push(problem);
-    }
-
-    /// Something right that this version cannot do.
-    fn unusable(&mut self, key: &str, message: &str) {
-        let problem = self.reason(key, message);
-        self.walk.warnings.push(problem);
-    }
-
-    fn reason(&mut self, key: &str, message: &str) -> Problem {
         let field = self.acme.at(key).unwrap_or(self.acme);
         let path = format!("{}.{key}", self.acme.key);
-        let text = format!("{message}; routes with this resolver get no certificate");
+        self.fault_at(&field.place, &path, message);
+    }
+
+    fn fault_at(&mut self, place: &Place, path: &str, message: &str) {
+        let key = self.relative(path);
         self.reasons.push(format!("{key}: {message}"));
-        Problem::at(&field.place, &path, text)
+        let text = format!("{message}; routes with this resolver get no certificate");
+        self.walk.faults.push(Problem::at(place, path, text));
+    }
+
+    /// Something right that stands in the way of every order, here and now.
+    fn obstacle(&mut self, field: &Typed, message: &str) {
+        let key = self.relative(&field.key);
+        self.obstacles.push(format!("{key}: {message}"));
+        let text = format!("{message}; routes with this resolver get no certificate");
+        self.walk.warnings.push(Problem::at(&field.place, &field.key, text));
+    }
+
+    /// A path from the resolver on.
+    fn relative<'p>(&self, path: &'p str) -> &'p str {
+        let inside = path.strip_prefix(self.acme.key.as_str());
+        inside.map_or(path, |inside| inside.trim_start_matches('.'))
     }
 
     fn warn(&mut self, key: &str, message: &str) {
@@ -190,15 +232,32 @@ impl Look<'_> {
     }
 
     fn eab(&mut self) {
-        let (kid, key) = (self.acme.filled("eab.kid"), self.acme.filled("eab.hmacEncoded"));
-        match (kid, key) {
-            (None, None) => {}
-            (None, Some(_)) => self.fault("eab.kid", "is missing beside hmacEncoded"),
-            (Some(_), None) => self.fault("eab.hmacEncoded", "is missing beside kid"),
-            (Some(_), Some(key)) => {
-                self.mac_key(&key);
+        let Some(eab) = self.acme.at("eab") else { return };
+        let (kid, key) = (eab.filled("kid"), eab.filled("hmacEncoded"));
+        let written = match self.origin {
+            Origin::Object => "hmacSecretRef",
+            Origin::Static => "hmacEncoded",
+        };
+        let has_key = match self.origin {
+            Origin::Object => eab.at(written).is_some(),
+            Origin::Static => key.is_some(),
+        };
+        match (kid, has_key) {
+            (None, false) => {}
+            (None, true) => {
+                self.fault("eab.kid", &format!("is missing beside {written}"));
+            }
+            (Some(_), false) => {
+                self.fault(&format!("eab.{written}"), "is missing beside kid");
+            }
+            (Some(_), true) => {
+                if let Some(key) = key {
+                    self.mac_key(&key);
+                } else if let Some(reference) = eab.at(written) {
+                    self.secret_key(reference);
+                }
                 let message = "external account binding is not supported by this version";
-                self.unusable("eab", message);
+                self.obstacle(eab, message);
             }
         }
     }
@@ -216,30 +275,46 @@ impl Look<'_> {
         }
     }
 
-    fn challenges(&mut self) -> Option<HttpChallenge> {
-        let dns = self.dns_challenge();
-        let tls = self.acme.at("tlsChallenge").is_some();
-        let others: Vec<&str> = [(dns, "dnsChallenge"), (tls, "tlsChallenge")]
-            .iter()
-            .filter(|c| c.0)
-            .map(|c| c.1)
-            .collect();
-        if self.acme.at("httpChallenge").is_some() {
-            for key in others {
-                self.warn(key, "not honoured by this version; names are proven by HTTP-01");
-            }
-            return self.http_challenge();
+    fn challenges(&mut self) -> Challenges {
+        let set = |key: &str| self.acme.at(key).is_some();
+        let none = !["dnsChallenge", "httpChallenge", "tlsChallenge"].into_iter().any(set);
+        let challenges = Challenges {
+            http: self.http_challenge(),
+            tls: self.tls_challenge(),
+            dns: self.dns_challenge(),
+        };
+        if none || (challenges == Challenges::default() && !self.is_in_doubt()) {
+            self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
         }
-        match others.first() {
-            Some(key) => self.unusable(
-                key,
-                "this version proves names by HTTP-01 only; add httpChallenge.entryPoint",
-            ),
+        let advice = match challenges.http {
+            Some(_) => "this version cannot carry it out yet; names are proven by HTTP-01",
             None => {
-                self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
+                "this version cannot carry it out yet; it gets certificates by HTTP-01, so add \
+                 httpChallenge.entryPoint"
             }
+        };
+        let later = [
+            ("tlsChallenge", challenges.tls.is_some()),
+            ("dnsChallenge", challenges.dns.is_some()),
+        ];
+        for (key, _) in later.iter().filter(|one| one.1) {
+            self.warn(key, advice);
         }
-        None
+        challenges
+    }
+
+    /// Whether something about the challenges is wrong already, so that none is no surprise.
+    fn is_in_doubt(&self) -> bool {
+        let keys = ["dnsChallenge", "httpChallenge", "tlsChallenge"];
+        !self.reasons.is_empty()
+            || keys.iter().any(|key| self.is_broken(key))
+            || self.is_broken("httpChallenge.entryPoint")
+            || self.is_broken("dnsChallenge.provider")
+    }
+
+    fn tls_challenge(&self) -> Option<TlsChallenge> {
+        let challenge = self.acme.at("tlsChallenge").filter(|it| !it.is_broken())?;
+        Some(TlsChallenge { delay: challenge.duration("delay").unwrap_or_default() })
     }
 
     fn http_challenge(&mut self) -> Option<HttpChallenge> {
@@ -262,76 +337,23 @@ impl Look<'_> {
         Some(HttpChallenge { entry_point, delay })
     }
 
-    /// Whether names are to be proven by DNS-01. Without a provider Traefik leaves it off.
-    fn dns_challenge(&mut self) -> bool {
-        for item in self.acme.items("dnsChallenge.resolvers") {
-            if let Some(Err(message)) = item.as_text().map(value::server) {
-                self.walk.warnings.push(Problem::at(&item.place, &item.key, message));
-            }
-        }
-        let Some(code) = self.acme.filled("dnsChallenge.provider") else {
-            if self.acme.at("dnsChallenge").is_some() {
-                self.warn("dnsChallenge.provider", "is missing; DNS-01 stays off");
-            }
-            return false;
-        };
-        match provider::find(&code) {
-            Some(provider) => self.provider(&provider, &code),
-            None => self.unknown_provider(&code),
-        }
-        true
-    }
-
-    fn provider(&mut self, provider: &Provider, written: &str) {
-        let key = "dnsChallenge.provider";
-        if provider.gone {
-            self.warn(key, &format!("the service of {} has shut down", provider.name));
-        }
-        if !provider.codes().any(|code| code == written) {
-            self.warn(key, &format!("is written `{}` elsewhere", provider.code));
-        }
-        let Some(environment) = self.around.environment else { return };
-        let missing =
-            provider.missing(|name| environment.get(name).is_some_and(|value| !value.is_empty()));
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            self.warn(
-                key,
-                &format!("variables that {} needs are not set: {missing}", provider.name),
-            );
-        }
-    }
-
-    fn unknown_provider(&mut self, code: &str) {
-        let near = nearest(code, provider::all().flat_map(Provider::codes));
-        let advice = near.map_or_else(
-            || "the codes are in the documentation".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        let message = format!("no DNS provider has the code `{}`; {advice}", shorten(code));
-        self.fault("dnsChallenge.provider", &message);
-    }
-
     fn is_broken(&self, key: &str) -> bool {
         self.acme.at(key).is_some_and(Typed::is_broken)
     }
 
     fn trust(&mut self) -> CaTrust {
         let look = self.around.certificate_file;
-        for item in self.acme.items("caCertificates") {
-            let path = item.as_text().zip(look);
-            if let Some(Err(message)) = path.map(|(path, look)| look(Path::new(path))) {
-                self.walk.warnings.push(Problem::about(
-                    item,
-                    item.as_text().unwrap_or_default(),
-                    &message,
-                ));
+        let acme = self.acme;
+        for item in acme.items("caCertificates") {
+            let path = item.as_text().unwrap_or_default();
+            if let Some(Err(message)) = look.map(|look| look(Path::new(path))) {
+                self.obstacle(item, &format!("`{}`: {message}", shorten(path)));
             }
         }
         CaTrust {
-            certificates: self.acme.texts("caCertificates").iter().map(PathBuf::from).collect(),
-            system_pool: self.acme.boolean("caSystemCertPool").unwrap_or_default(),
-            server_name: self.acme.filled("caServerName"),
+            certificates: acme.texts("caCertificates").iter().map(PathBuf::from).collect(),
+            system_pool: acme.boolean("caSystemCertPool").unwrap_or_default(),
+            server_name: acme.filled("caServerName"),
         }
     }
 }

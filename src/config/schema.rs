@@ -7,11 +7,13 @@ mod rest;
 
 use crate::config::near::fold;
 use crate::config::schema::entry_point::ENTRY_POINT;
+pub(super) use crate::config::schema::resolver::ACME_OF_OBJECT;
 use crate::config::schema::resolver::RESOLVER;
 use crate::config::schema::rest::{CORE, LOG, METRICS, OWN, PROVIDERS};
 use Shape::{Anything, Named, Section, Switch};
 
 /// What stands at a key.
+#[derive(Clone, Copy)]
 pub(super) enum Shape {
     /// Not looked at.
     Anything,
@@ -33,6 +35,7 @@ pub(super) enum Shape {
     Texts,
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Field {
     pub(super) key: &'static str,
     pub(super) shape: Shape,
@@ -44,6 +47,7 @@ pub(super) struct Field {
 }
 
 /// What this version does with a key.
+#[derive(Clone, Copy)]
 pub(super) enum Meaning {
     /// Traefik's, for duties that this program does not have.
     Foreign,
@@ -75,18 +79,28 @@ const fn refused(key: &'static str, why: &'static str) -> Field {
     Field { key, shape: Anything, meaning: Meaning::Refused(why), default: "", about: "" }
 }
 
+/// `base` and then `more`; `N` is how many that makes.
+const fn with<const N: usize>(base: &[Field], more: &[Field]) -> [Field; N] {
+    assert!(base.len() + more.len() == N, "N is not the number of fields");
+    let mut all = [foreign(""); N];
+    let (first, second) = all.split_at_mut(base.len());
+    first.copy_from_slice(base);
+    second.copy_from_slice(more);
+    all
+}
+
 pub(super) const ROOT: &[Field] = &[
     on(
         "certificatesResolvers",
         Named(&Section(RESOLVER)),
         "Where certificates come from, by a name that routes use.",
     ),
+    on("core", Section(CORE), "What holds for all routes.").or("{}"),
     on("entryPoints", Named(&Section(ENTRY_POINT)), "Where the proxy listens, by name.")
         .or("http on :80, if none is given"),
     on("log", Section(LOG), "What is logged, to standard error.").or("{}"),
     on("providers", Section(PROVIDERS), "Where routes are read from.").or("{}"),
     on("routecert", Section(OWN), "What Traefik does not have.").or("{}"),
-    later("core", Section(CORE), "What holds for all routes."),
     later("metrics", Section(METRICS), "What is counted."),
     foreign("accessLog"),
     foreign("api"),

@@ -33,11 +33,16 @@ pub(super) fn resolvers(root: &mut Typed, environment: &BTreeMap<String, String>
     let Some(resolvers) = root.entry_mut("certificatesResolvers") else { return };
     for (_, resolver) in resolvers.entries_mut() {
         let Some(acme) = resolver.entry_mut("acme") else { continue };
-        ca_server(acme, walk);
+        self::acme(acme, walk);
         ca_of_environment(acme, environment, walk);
-        if let Some(challenge) = acme.entry_mut("dnsChallenge") {
-            propagation(challenge, walk);
-        }
+    }
+}
+
+/// One resolver, whoever wrote it.
+pub(super) fn acme(acme: &mut Typed, walk: &mut Walk) {
+    ca_server(acme, walk);
+    if let Some(challenge) = acme.entry_mut("dnsChallenge") {
+        propagation(challenge, walk);
     }
 }
 

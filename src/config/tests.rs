@@ -1,6 +1,9 @@
 //! Facts about the configuration, one line each.
 
 mod forms;
+mod objects;
+mod resolvers;
+mod sections;
 mod text;
 
 use std::time::Duration;
@@ -58,21 +61,13 @@ pub(super) fn with_acme(keys: &str) -> String {
     format!("{ENTRY_POINTS}certificatesResolvers: {{le: {{acme: {{{usual}, {keys}}}}}}}\n")
 }
 
-fn alone(acme: &str) -> String {
+pub(super) fn alone(acme: &str) -> String {
     format!("{ENTRY_POINTS}certificatesResolvers: {{le: {{acme: {{email: a@b.c, {acme}}}}}}}\n")
 }
 
 #[track_caller]
 pub(super) fn resolver(keys: &str) -> Resolver {
     config(&with_acme(keys)).resolvers["le"].clone().unwrap()
-}
-
-/// Only the resolver is unusable: the reason is kept and there is one warning with it.
-#[track_caller]
-fn faulty(text: &str, part: &str) {
-    let reason = config(text).resolvers["le"].clone().expect_err("usable");
-    assert!(reason.contains(part), "{text}\n{reason}");
-    warns(text, part);
 }
 
 const WHOLE: &str = r#"
@@ -123,8 +118,8 @@ fn resolvers_of_a_whole_configuration_are_read() {
         ("https://127.0.0.1:14000/dir", KeyType::Ec256)
     );
     assert_eq!(le.trust.certificates, [std::path::PathBuf::from("/path/ca.pem")]);
-    assert_eq!(le.http_challenge.entry_point, "web");
-    assert_eq!(le.http_challenge.delay, Duration::from_secs(2));
+    let http = le.challenges.http.unwrap();
+    assert_eq!((http.entry_point.as_str(), http.delay), ("web", Duration::from_secs(2)));
 }
 
 #[test]
@@ -151,7 +146,7 @@ fn defaults_are_those_of_traefik_and_of_the_own_section() {
         (KeyType::Rsa4096, Duration::from_hours(2160))
     );
     assert_eq!(
-        (le.client_timeout, le.http_challenge.delay),
+        (le.client_timeout, le.challenges.http.unwrap().delay),
         (Duration::from_mins(2), Duration::ZERO)
     );
     let config = config("log: {}");
@@ -257,9 +252,7 @@ fn keys_that_are_not_honoured_yet_give_one_warning() {
         "acme.profile",
         "acme.emailAddresses",
         "routecert.store",
-        "routecert.hostHold",
         "routecert.ari",
-        "routecert.grants",
     ] {
         assert!(found[0].contains(key), "{key}");
     }
@@ -326,63 +319,6 @@ fn entry_point_tls_is_on_as_a_map_or_true() {
         "f.yml:1:",
         "main is missing",
     );
-}
-
-#[test]
-fn a_fault_of_a_resolver_costs_only_that_resolver() {
-    faulty(&with_acme("keyType: EC521"), "expected one of EC256, EC384, RSA2048, RSA4096, RSA8192");
-    faulty(&with_acme("certificatesDuration: 0"), "certificatesDuration: must be at least 1");
-    faulty(
-        &with_acme("eab: {kid: k, hmacEncoded: aG1hYw}"),
-        "external account binding is not supported",
-    );
-    faulty(&with_acme("caServer: 'http://ca.example/dir'"), "begins with https://");
-    faulty(&with_acme("caServer: 'https://'"), "begins with https://");
-    faulty(&with_acme("storage: ''"), "storage: is empty");
-    faulty(&with_acme("clientTimeout: 10s"), "at least clientResponseHeaderTimeout (30s)");
-    faulty(&alone("storage: a.json"), "no challenge is set");
-    faulty(&alone("tlsChallenge: false"), "no challenge is set");
-    faulty(&alone("tlsChallenge: {}"), "by HTTP-01 only; add httpChallenge.entryPoint");
-    faulty(&alone("tlsChallenge: true"), "by HTTP-01 only; add httpChallenge.entryPoint");
-    faulty(
-        &alone("dnsChallenge: {provider: desec}"),
-        "by HTTP-01 only; add httpChallenge.entryPoint",
-    );
-    faulty(&alone("httpChallenge: {}"), "httpChallenge.entryPoint: is missing");
-    faulty(
-        &alone("httpChallenge: {entryPoint: nope}"),
-        "no entry point `nope`; expected one of web, websecure",
-    );
-    warns(&with_acme("tlsChallenge: true"), "tlsChallenge: not honoured by this version");
-    let text = with_acme("keyType: no") + "";
-    let both =
-        text.replace("{le:", "{ok: {acme: {email: a@b.c, httpChallenge: {entryPoint: web}}}, le:");
-    assert!(config(&both).resolvers["ok"].is_ok() && config(&both).resolvers["le"].is_err());
-}
-
-#[test]
-fn a_resolver_without_acme_is_left_out() {
-    for text in ["{le: {}}", "{le: {tailscale: {}}}"] {
-        let text = format!("certificatesResolvers: {text}");
-        warns(&text, "certificatesResolvers.le: has no acme section");
-        assert!(config(&text).resolvers.is_empty());
-    }
-    refuses(
-        "certificatesResolvers: {le: {acme: {email: a@b.c}, tailscale: {}}}",
-        "f.yml:1:",
-        "both acme and tailscale",
-    );
-}
-
-#[test]
-fn an_empty_email_and_the_first_lets_encrypt_are_warnings() {
-    warns(
-        &alone("httpChallenge: {entryPoint: web}").replace("a@b.c", "''"),
-        "acme.email: is empty",
-    );
-    let old = "caServer: 'https://acme-v01.api.letsencrypt.org/directory'";
-    warns(&with_acme(old), "caServer: this CA is no more");
-    assert_eq!(resolver(old).ca_server, "https://acme-v02.api.letsencrypt.org/directory");
 }
 
 #[test]

@@ -27,6 +27,25 @@ impl Walk {
         self.typed(node, "", &Shape::Section(fields))
     }
 
+    /// A section that stands at `key`.
+    pub(super) fn part(&mut self, node: &Node, key: &str, fields: &'static [Field]) -> Typed {
+        self.typed(node, key, &Shape::Section(fields))
+    }
+
+    /// Two warnings at most, about all keys that change nothing.
+    pub(super) fn without_use(&mut self, whole: &Place) {
+        let without_use = [
+            (&self.foreign, "Traefik settings that routecert has no use for"),
+            (&self.not_yet, "known, but not honoured by this version"),
+        ];
+        for (keys, what) in without_use {
+            if !keys.is_empty() {
+                let message = format!("{what}: {}", keys.join(", "));
+                self.warnings.push(Problem::at(whole, "", message));
+            }
+        }
+    }
+
     fn typed(&mut self, node: &Node, key: &str, shape: &Shape) -> Typed {
         let is = match shape {
             Shape::Anything => Is::Broken,

@@ -16,8 +16,9 @@ use crate::issue;
 use crate::issue::Job;
 use crate::plan;
 use crate::plan::{Decision, Held, Question, Step, Why};
+use crate::resolver::Resolver;
 use crate::route::Key;
-use crate::world::Want;
+use crate::world::{Holding, Want};
 
 /// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
 const WORKERS: usize = 32;
@@ -54,6 +55,7 @@ pub(super) async fn dirty(leader: &mut Leader) {
 }
 
 async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
+    note_holding(leader, id, now);
     let want = wanted(leader, id);
     let mut decision = ask(leader, id, want.as_ref(), now);
     if decision.step == Step::Issue && decision.view.reason == Why::NotIssued {
@@ -61,7 +63,9 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     }
     show(leader, id, want.as_ref(), &decision);
     fill_copies(leader, id, want.as_ref());
-    leader.wake(id, decision.wake);
+    let hold_ends = leader.records.hold_ends(id, leader.settings.config.own.host_hold);
+    let hold_ends = hold_ends.filter(|end| now < *end);
+    leader.wake(id, decision.wake.into_iter().chain(hold_ends).min());
     if leader.busy.contains(id) {
         return;
     }
@@ -79,10 +83,24 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     }
 }
 
+/// Tells the world what is held, and whose the hosts are by that.
+fn note_holding(leader: &mut Leader, id: &Id, now: Timestamp) {
+    let holding = match leader.records.held(id) {
+        Held::Certificate(facts) if facts.not_before <= now && now < facts.not_after => {
+            Holding::Valid
+        }
+        Held::Certificate(_) | Held::Unreadable(_) => Holding::Stale,
+        Held::Nothing => Holding::Nothing,
+    };
+    let changed = leader.world.note(id, holding);
+    leader.dirty.merge(changed);
+    leader.hold(id);
+}
+
 /// What routes want, or what a source that cannot be read wanted last.
 fn wanted(leader: &Leader, id: &Id) -> Option<Want> {
     if let Some(want) = leader.world.want(id) {
-        return Some(want.clone());
+        return Some(want);
     }
     let state = leader.records.state(id)?;
     if state.unused_since.is_some() || leader.is_listed(state) {
@@ -92,6 +110,7 @@ fn wanted(leader: &Leader, id: &Id) -> Option<Want> {
         owner: state.owner.clone(),
         resolver: state.resolver.clone(),
         names: state.names.clone(),
+        key_type: None,
         routes: BTreeSet::new(),
     })
 }
@@ -105,6 +124,7 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
         state: leader.records.state(id),
         certificates_duration: resolver.map_or(default, |one| one.certificates_duration),
         remove_after: leader.settings.config.own.remove_after,
+        host_hold: leader.settings.config.own.host_hold,
         now,
         dice: dice(leader.records.held(id)),
     })
@@ -159,7 +179,7 @@ fn fill_copies(leader: &mut Leader, id: &Id, want: Option<&Want>) {
 /// Copies that were made, and kinds of routes that came, since the state was written.
 async fn store_wishes(leader: &mut Leader, id: &Id) {
     let Some(want) = leader.world.want(id) else { return };
-    let state = leader.records.state_with_wishes(id, want, kinds(leader, id, want));
+    let state = leader.records.state_with_wishes(id, &want, kinds(leader, id, &want));
     if let Some(state) = state {
         leader.write_state(id, state).await;
     }
@@ -168,7 +188,8 @@ async fn store_wishes(leader: &mut Leader, id: &Id) {
 /// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
 fn kinds(leader: &Leader, id: &Id, want: &Want) -> Vec<String> {
     let known = leader.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
-    let hidden = known.iter().map(String::as_str).filter(|kind| !leader.reads(kind));
+    let hidden =
+        known.iter().map(String::as_str).filter(|kind| !leader.listings.are_complete(kind));
     let wanting = want.routes.iter().map(|key| key.kind.as_str());
     let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
     kinds.into_iter().map(str::to_owned).collect()
@@ -185,7 +206,10 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
         owner: want.owner.clone(),
         names: want.names.clone(),
         kinds: kinds(leader, id, want),
-        resolver: resolver.clone(),
+        resolver: Resolver {
+            key_type: want.key_type.unwrap_or(resolver.key_type),
+            ..resolver.clone()
+        },
         basis: leader.records.fingerprint(id),
     };
     leader.busy.insert(id.clone());

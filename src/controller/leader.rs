@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::api::Object;
 use crate::cert::Id;
 use crate::cluster::Trouble;
 use crate::controller::Settings;
@@ -17,8 +18,9 @@ use crate::issue::{Engine, Outcome};
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
+use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, World};
+use crate::world::{Changed, Purpose, World};
 
 /// Gone with its lease: the next leader reads everything anew.
 pub(super) struct Leader {
@@ -30,7 +32,7 @@ pub(super) struct Leader {
     pub(super) copies: mpsc::UnboundedSender<Command>,
     /// What became of each copy, and which certificate it was to hold.
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
-    pub(super) sources: BTreeMap<source::Place, Listing>,
+    pub(super) listings: Listings,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
@@ -46,14 +48,6 @@ pub(super) struct Leader {
     pub(super) places: BTreeMap<String, Arc<Semaphore>>,
 }
 
-/// What is known of the routes of one place.
-pub(super) enum Listing {
-    /// Not heard of yet.
-    Awaited,
-    Complete,
-    Troubled(Trouble),
-}
-
 impl Leader {
     pub(super) fn new(
         settings: Arc<Settings>,
@@ -61,11 +55,12 @@ impl Leader {
         records: Records,
         (news, copies): (mpsc::UnboundedSender<News>, mpsc::UnboundedSender<Command>),
     ) -> Self {
-        let sources = source::places(&settings.crd).into_iter();
+        let listings = Listings::new(&settings.config);
         let inherited = records.pending();
-        let mut world = World::new(&settings.config);
+        let own = &settings.config.own;
+        let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
         for id in records.ids() {
-            world.hold(&id, records.holding(&id));
+            world.hold(&id, records.holding(&id, own.host_hold, (settings.clock)()));
         }
         Self {
             world,
@@ -74,7 +69,7 @@ impl Leader {
             news,
             copies,
             filled: BTreeMap::new(),
-            sources: sources.map(|place| (place, Listing::Awaited)).collect(),
+            listings,
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -90,20 +85,52 @@ impl Leader {
     }
 
     pub(super) fn take_source(&mut self, event: source::Event) {
-        match event {
-            source::Event::Put(route) => self.apply(&route.key.clone(), Some(*route)),
-            source::Event::Gone(key) => self.apply(&key, None),
-            source::Event::Synced(place) => {
-                tracing::debug!("{} listed", place.kind.as_str());
-                self.sources.insert(place, Listing::Complete);
-                self.look_at_all();
+        use source::Event;
+        let listed = self.listings.take(&event);
+        let changed = match event {
+            Event::Put(route) => return self.apply(&route.key.clone(), Some(*route)),
+            Event::Gone(key) => return self.apply(&key, None),
+            Event::Service { namespace, name, is } => self.world.set_service(&namespace, &name, is),
+            Event::Class { name, controller } => self.world.set_class(&name, controller.as_deref()),
+            Event::Resolver { name, object } => self.take_resolver(&name, object),
+            Event::Synced(place) => {
+                tracing::debug!("{} listed", place.what.as_str());
+                Changed::default()
             }
-            source::Event::Trouble(place, trouble) => {
+            Event::Trouble(place, trouble) => {
                 tell_trouble(&place, &trouble);
-                self.sources.insert(place, Listing::Troubled(trouble));
-                self.look_at_all();
+                Changed::default()
             }
+        };
+        self.dirty.merge(changed);
+        if let Some((place, listing)) = listed {
+            let changed = self.list(place.what, &listing);
+            self.dirty.merge(changed);
         }
+    }
+
+    /// What is known of a place is another than before.
+    fn list(&mut self, what: What, listing: &Listing) -> Changed {
+        self.look_at_all();
+        let refused =
+            matches!(listing, Listing::Troubled(Trouble::Forbidden(_) | Trouble::Missing));
+        match what {
+            What::Services => self.world.judge_services(self.listings.judged()),
+            What::Classes if refused => self.world.believe_classes(),
+            What::Classes | What::Resolvers | What::Routes(_) => Changed::default(),
+        }
+    }
+
+    fn take_resolver(&mut self, name: &str, object: Option<Box<Object>>) -> Changed {
+        let live = object.map(|object| {
+            let spec = object.spec.unwrap_or_default();
+            let (live, problems) = self.settings.config.live_resolver(name, &spec);
+            for problem in &problems {
+                tracing::warn!("{problem}");
+            }
+            live
+        });
+        self.world.set_resolver(name, live)
     }
 
     fn apply(&mut self, key: &Key, route: Option<Route>) {
@@ -186,19 +213,19 @@ impl Leader {
 
     /// To be called when a state record is another than before: it says who holds its names.
     pub(super) fn hold(&mut self, id: &Id) {
-        let changed = self.world.hold(id, self.records.holding(id));
+        let host_hold = self.settings.config.own.host_hold;
+        let holding = self.records.holding(id, host_hold, (self.settings.clock)());
+        let changed = self.world.hold(id, holding);
         self.dirty.merge(changed);
     }
 
     fn look_at_all(&mut self) {
         self.dirty.ids.extend(self.records.ids());
-        self.dirty.ids.extend(self.world.wants().map(|(id, _)| id.clone()));
+        self.dirty.ids.extend(self.world.ids().cloned());
     }
 
-    /// A source in trouble costs only itself.
     pub(super) fn is_ready(&self) -> bool {
-        let heard_of = |listing: &Listing| !matches!(listing, Listing::Awaited);
-        self.complete || (self.certificates_synced && self.sources.values().all(heard_of))
+        self.complete || (self.certificates_synced && self.listings.are_all_heard_of())
     }
 
     /// Whether nobody can want the certificate any more: its sources are read, and no route beside
@@ -209,19 +236,7 @@ impl Leader {
 
     /// Whether a route that wanted the certificate, if there were one, would be known.
     pub(super) fn is_listed(&self, state: &State) -> bool {
-        self.sources.iter().all(|(place, listing)| match listing {
-            Listing::Complete => true,
-            Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
-            Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
-                !state.kinds.iter().any(|kind| kind == place.kind.as_str())
-            }
-        })
-    }
-
-    /// Whether all routes of this kind are known.
-    pub(super) fn reads(&self, kind: &str) -> bool {
-        let mut places = self.sources.iter().filter(|(place, _)| place.kind.as_str() == kind);
-        places.all(|(_, listing)| matches!(listing, Listing::Complete))
+        self.listings.would_know(&state.kinds)
     }
 
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {
@@ -258,7 +273,7 @@ impl Leader {
 }
 
 fn tell_trouble(place: &source::Place, trouble: &Trouble) {
-    let kind = place.kind.as_str();
+    let kind = place.what.as_str();
     match trouble {
         Trouble::Missing => tracing::warn!(
             "{kind}: the API server does not have this kind; its routes, if there ever were any, \

@@ -284,7 +284,7 @@ impl Publisher {
 
     async fn write_route(&mut self, key: &Key) -> Result<(), store::Error> {
         let Some(news) = self.routes.get(key) else { return Ok(()) };
-        if key.kind.is_own() {
+        if key.kind.has_status() {
             return self.write_status(key, news).await;
         }
         match &news.verdict {
@@ -302,8 +302,9 @@ impl Publisher {
         if wanted == present {
             return Ok(());
         }
+        let Some(resource) = key.kind.resource() else { return Ok(()) };
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &key.namespace, &key.kind.resource());
+            Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
         let value =
             if wanted == IngressRouteStatus::default() { json!(null) } else { json!(wanted) };
         let patch = Patch::Merge(json!({"status": value}));
@@ -318,7 +319,7 @@ impl Publisher {
         news: &RouteNews,
         verdict: &Verdict,
     ) -> Result<(), store::Error> {
-        let event = event(key, news, verdict, (self.clock)());
+        let Some(event) = event(key, news, verdict, (self.clock)()) else { return Ok(()) };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
         let written = api.create(&PostParams::default(), &event).await;
         written.map(drop).map_err(|error| store::Error::of(format!("Event on {key}"), &error))
@@ -361,7 +362,9 @@ fn to_second(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-fn event(key: &Key, news: &RouteNews, verdict: &Verdict, now: Timestamp) -> Event {
+/// `None`: the route stands in a file, where no Event can be.
+fn event(key: &Key, news: &RouteNews, verdict: &Verdict, now: Timestamp) -> Option<Event> {
+    let resource = key.kind.resource()?;
     let mut note = verdict.message.clone();
     if note.len() > MAX_NOTE {
         let mut end = MAX_NOTE - 3;
@@ -375,11 +378,10 @@ fn event(key: &Key, news: &RouteNews, verdict: &Verdict, now: Timestamp) -> Even
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, said.as_bytes());
     let mut hash = data_encoding::HEXLOWER.encode(digest.as_ref());
     hash.truncate(16);
-    let resource = key.kind.resource();
-    Event {
+    Some(Event {
         metadata: ObjectMeta {
             name: Some(format!("{}.{hash}", key.name)),
-            namespace: Some(key.namespace.clone()),
+            namespace: Some(key.namespace.to_string()),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),
@@ -392,13 +394,13 @@ fn event(key: &Key, news: &RouteNews, verdict: &Verdict, now: Timestamp) -> Even
         regarding: Some(ObjectReference {
             api_version: Some(resource.api_version),
             kind: Some(resource.kind),
-            namespace: Some(key.namespace.clone()),
-            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.to_string()),
+            name: Some(key.name.to_string()),
             uid: Some(news.uid.clone()),
             ..ObjectReference::default()
         }),
         ..Event::default()
-    }
+    })
 }
 
 #[cfg(test)]

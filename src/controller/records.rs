@@ -1,16 +1,16 @@
 //! What a leader knows of certificates and their state records, by id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
-use crate::name::Names;
 use crate::order::{CopyRef, State};
 use crate::plan::{Held, View};
 use crate::store::{Entry, Versioned};
-use crate::world::Want;
+use crate::world::{Grip, Hold, Want};
 
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
@@ -117,11 +117,20 @@ impl Records {
     }
 
     /// Whose names these are by the record: a namespace that had a certificate for them.
-    pub(super) fn holding(&self, id: &Id) -> Option<(Timestamp, &str, &Names)> {
+    pub(super) fn holding(&self, id: &Id, host_hold: Duration, now: Timestamp) -> Option<Hold> {
         let state = self.state(id)?;
         let first = state.issued.first()?.at;
         let since = state.orders.first().map_or(first, |order| first.min(*order));
-        Some((since, &state.owner, &state.names))
+        let lapsed = self.hold_ends(id, host_hold).is_some_and(|end| end <= now);
+        let grip = if lapsed { Grip::WhileClaimed } else { Grip::Firm };
+        Some(Hold { since, namespace: state.owner.clone(), names: state.names.clone(), grip })
+    }
+
+    /// When a host may pass to another namespace, if no route of its own comes back.
+    pub(super) fn hold_ends(&self, id: &Id, host_hold: Duration) -> Option<Timestamp> {
+        let since = self.state(id)?.unused_since?;
+        let hold = SignedDuration::try_from(host_hold).unwrap_or(SignedDuration::MAX);
+        Some(since.saturating_add(hold).unwrap_or(Timestamp::MAX))
     }
 
     pub(super) fn state_version(&self, id: &Id) -> Option<String> {

@@ -15,7 +15,7 @@ use crate::store::Change;
 
 /// What the loop listens to.
 pub(super) struct Inputs {
-    pub(super) routes: BoxStream<'static, source::Event>,
+    pub(super) sources: BoxStream<'static, source::Event>,
     pub(super) certificates: BoxStream<'static, Change>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
 }
@@ -56,7 +56,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
     // clock that was set is noticed.
     let wait = wait.map(|wait| wait.unsigned_abs().min(std::time::Duration::from_mins(1)));
     tokio::select! {
-        event = inputs.routes.next() => event.map(Turn::Source),
+        event = inputs.sources.next() => event.map(Turn::Source),
         change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),

@@ -10,7 +10,7 @@ use crate::name::{Name, Names};
 use crate::plan::{Held, View};
 use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
-use crate::world::{Derived, Want};
+use crate::world::{Certificate, Derived, Want};
 
 /// `None`: there is nothing to show, and an AcmeCertificate that is there goes.
 pub(super) fn certificate(
@@ -55,25 +55,28 @@ pub(super) fn certificate(
 pub(super) fn route(leader: &Leader, key: &Key) -> Option<RouteNews> {
     let (route, derived) = leader.world.route(key)?;
     (!awaits_copy(leader, route, derived)).then(|| RouteNews {
-        uid: route.uid.clone(),
+        uid: route.uid.to_string(),
         generation: route.generation,
         verdict: verdict(leader, route, derived),
-        present: route.status.clone(),
+        present: route.status.as_deref().cloned(),
     })
 }
 
 fn verdict(leader: &Leader, route: &Route, derived: &Derived) -> Option<Verdict> {
     let mut refusals = derived.refusals.clone();
-    refusals.extend(copy_refusal(leader, route, derived));
+    refusals.extend(derived.certificates.iter().filter_map(|it| copy_refusal(leader, route, it)));
     if derived.certificates.is_empty() && refusals.is_empty() {
         return None;
     }
-    let waiting = derived.certificates.iter().find_map(|(id, names)| waits(leader, id, names));
+    let waiting = derived.certificates.iter().find_map(|wanted| waits(leader, wanted));
     let (reason, mut message) = match (refusals.first(), &waiting) {
         (Some(refusal), _) => (refusal.reason.as_str(), all(&refusals)),
         (None, Some((reason, message))) => (*reason, message.clone()),
         (None, None) => ("Issued", held(leader, derived)),
     };
+    for warning in &derived.warnings {
+        message = format!("{message}; {warning}");
+    }
     if !route.unknown_fields.is_empty() {
         message = format!("{message}; fields without effect: {}", route.unknown_fields.join(", "));
     }
@@ -82,15 +85,18 @@ fn verdict(leader: &Leader, route: &Route, derived: &Derived) -> Option<Verdict>
         refused: !refusals.is_empty(),
         reason,
         message,
-        certificates: derived.certificates.iter().map(|(id, names)| reference(id, names)).collect(),
+        certificates: references(leader, derived),
     })
 }
 
 fn awaits_copy(leader: &Leader, route: &Route, derived: &Derived) -> bool {
-    let (Some(secret), Some(id)) = (&derived.copy, derived.first()) else { return false };
-    let wins = leader.world.winner(&route.key.namespace, secret) == Some(id);
-    let is_held = leader.records.fingerprint(id).is_some();
-    wins && is_held && filled(leader, route, secret, id).is_none()
+    derived.certificates.iter().any(|wanted| {
+        let Some(secret) = &wanted.secret_name else { return false };
+        let id = leader.world.in_place_of(&wanted.id);
+        let wins = leader.world.winner(&route.key.namespace, secret) == Some(id);
+        let is_held = leader.records.fingerprint(id).is_some();
+        wins && is_held && filled(leader, route, secret, id).is_none()
+    })
 }
 
 fn filled<'a>(
@@ -99,34 +105,30 @@ fn filled<'a>(
     secret: &str,
     id: &Id,
 ) -> Option<&'a Result<String, Refusal>> {
-    let place = (route.key.namespace.clone(), secret.to_owned());
+    let place = (route.key.namespace.to_string(), secret.to_owned());
     leader.filled.get(&place).filter(|(held, _)| held == id).map(|(_, result)| result)
 }
 
-fn copy_refusal(leader: &Leader, route: &Route, derived: &Derived) -> Option<Refusal> {
-    let secret = derived.copy.as_ref()?;
-    let namespace = &route.key.namespace;
-    let winner = leader.world.winner(namespace, secret)?;
-    if Some(winner) != derived.first() {
-        return Some(Refusal::new(
-            crate::route::Reason::Conflict,
-            format!(
-                "Secret {namespace}/{secret} holds the certificate of an older route that names \
-                 it too; name another one in tls.secretName"
-            ),
-        ));
+fn copy_refusal(leader: &Leader, route: &Route, wanted: &Certificate) -> Option<Refusal> {
+    let secret = wanted.secret_name.as_ref()?;
+    if let Some(refusal) = leader.world.lost_copy(&route.key, wanted) {
+        return Some(refusal);
     }
+    let winner = leader.world.winner(&route.key.namespace, secret)?;
     filled(leader, route, secret, winner)?.as_ref().err().cloned()
 }
 
-fn waits(leader: &Leader, id: &Id, names: &Names) -> Option<(&'static str, String)> {
-    let view = leader.records.view(id)?;
+fn waits(leader: &Leader, wanted: &Certificate) -> Option<(&'static str, String)> {
+    let view = leader.records.view(leader.world.in_place_of(&wanted.id))?;
+    let names = &wanted.names;
     (!view.ready).then(|| (view.reason.as_str(), format!("{names}: {}", view.message)))
 }
 
 fn held(leader: &Leader, derived: &Derived) -> String {
-    let until = |(id, names): &(Id, Names)| {
-        let not_after = leader.records.view(id).and_then(|view| view.not_after);
+    let until = |wanted: &Certificate| {
+        let view = leader.records.view(leader.world.in_place_of(&wanted.id));
+        let names = &wanted.names;
+        let not_after = view.and_then(|view| view.not_after);
         not_after.map_or_else(|| names.to_string(), |time| format!("{names}: valid until {time}"))
     };
     derived.certificates.iter().map(until).collect::<Vec<_>>().join("; ")
@@ -136,8 +138,18 @@ fn all(refusals: &[Refusal]) -> String {
     refusals.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-fn reference(id: &Id, names: &Names) -> CertificateRef {
-    CertificateRef { name: format!("{CERTIFICATE_PREFIX}{id}"), names: texts(names) }
+/// The certificates that serve the route: those whose wildcards cover its names in their place.
+fn references(leader: &Leader, derived: &Derived) -> Vec<CertificateRef> {
+    let mut found: Vec<CertificateRef> = Vec::new();
+    for wanted in &derived.certificates {
+        let id = leader.world.in_place_of(&wanted.id);
+        let names = leader.world.want(id).map_or_else(|| wanted.names.clone(), |want| want.names);
+        let name = format!("{CERTIFICATE_PREFIX}{id}");
+        if found.iter().all(|known| known.name != name) {
+            found.push(CertificateRef { name, names: texts(&names) });
+        }
+    }
+    found
 }
 
 fn texts(names: &Names) -> Vec<String> {

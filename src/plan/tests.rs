@@ -45,6 +45,7 @@ fn ask(wanted: Wanted, held: &Held, state: Option<&State>, now: &str) -> Decisio
         state,
         certificates_duration: Duration::from_hours(2160),
         remove_after: Duration::from_hours(24),
+        host_hold: Duration::from_hours(168),
         now: at(now),
         dice: 0.0,
     })

@@ -5,21 +5,34 @@ use serde_json::json;
 use super::*;
 
 #[expect(clippy::needless_pass_by_value, reason = "made where it is given")]
-fn object(kind: Kind, spec: serde_json::Value) -> DynamicObject {
-    let mut object = DynamicObject::new("web", &kind.resource()).within("shop");
-    object.metadata.uid = Some("u".to_owned());
-    object.data = json!({ "spec": spec });
-    object
+fn object(spec: serde_json::Value) -> Object {
+    Object {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+        uid: "u".to_owned(),
+        spec: Some(spec),
+        ..Object::default()
+    }
+}
+
+fn names_or_reason(names: &Result<Names, Refusal>) -> String {
+    match names {
+        Ok(names) => names.to_string(),
+        Err(refusal) => refusal.reason.as_str().to_owned(),
+    }
 }
 
 /// The names of each certificate, or the reason of its refusal.
 fn asks_of(kind: Kind, spec: serde_json::Value) -> Vec<String> {
-    let route = read(kind, &object(kind, spec));
-    let text = |ask: Result<Names, Refusal>| match ask {
-        Ok(names) => names.to_string(),
-        Err(refusal) => refusal.reason.as_str().to_owned(),
-    };
-    route.asks.into_iter().map(text).collect()
+    let route = read(kind, &object(spec), Syntax::V3);
+    if let Some(fault) = route.fault {
+        return vec![fault.reason.as_str().to_owned()];
+    }
+    let domains = route.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
+    if domains.is_empty() {
+        return route.parts.iter().map(|part| names_or_reason(&part.names)).collect();
+    }
+    domains.iter().map(|entry| names_or_reason(&entry.names)).collect()
 }
 
 #[track_caller]
@@ -95,26 +108,27 @@ fn a_tcp_route_names_its_hosts_by_sni_and_passes_on_or_not() {
 #[test]
 fn a_spec_that_does_not_decode_is_one_refusal() {
     assert_eq!(asks_of(Kind::TraefikHttp, json!({"routes": 5, "tls": "yes"})), ["InvalidObject"]);
-    let mut bare = object(Kind::OwnHttp, json!({}));
-    bare.data = json!({});
-    let route = read(Kind::OwnHttp, &bare);
-    assert!(route.asks[0].is_err());
+    let bare = Object { spec: None, ..object(json!({})) };
+    let fault = read(Kind::OwnHttp, &bare, Syntax::V3).fault.unwrap();
+    assert!(fault.message.contains("no spec"), "{}", fault.message);
 }
 
 #[test]
-fn the_class_is_the_fields_or_the_annotations() {
-    let spec = json!({"routes": [], "ingressClassName": "edge"});
-    let mut both = object(Kind::OwnHttp, spec);
-    both.annotations_mut().insert("kubernetes.io/ingress.class".to_owned(), "old".to_owned());
-    assert_eq!(read(Kind::OwnHttp, &both).class.as_deref(), Some("edge"));
-    let mut annotated = object(Kind::OwnHttp, json!({"routes": []}));
-    annotated.annotations_mut().insert("kubernetes.io/ingress.class".to_owned(), "old".to_owned());
-    assert_eq!(read(Kind::OwnHttp, &annotated).class.as_deref(), Some("old"));
+fn the_class_of_the_spec_goes_before_the_annotation_even_if_empty() {
+    let annotated = |spec| {
+        let mut object = object(spec);
+        object.annotations.insert("kubernetes.io/ingress.class".to_owned(), "old".to_owned());
+        read(Kind::OwnHttp, &object, Syntax::V3).class
+    };
+    let spec = |class| json!({"ingressClassName": class, "routes": []});
+    assert_eq!(annotated(spec("edge")), Class::Spec("edge".into()));
+    assert_eq!(annotated(spec("")), Class::Spec("".into()));
+    assert_eq!(annotated(json!({"routes": []})), Class::Annotation("old".into()));
 }
 
 #[test]
 fn an_empty_resolver_or_secret_name_is_none() {
     let spec = json!({"routes": [], "tls": {"certResolver": "", "secretName": ""}});
-    let route = read(Kind::OwnHttp, &object(Kind::OwnHttp, spec));
-    assert_eq!(route.tls, Some(Tls { resolver: None, secret_name: None }));
+    let route = read(Kind::OwnHttp, &object(spec), Syntax::V3);
+    assert_eq!(route.tls, Some(Box::default()));
 }

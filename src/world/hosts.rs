@@ -1,4 +1,5 @@
-//! Who owns a host: the namespace that holds its certificate, else that of its oldest route.
+//! Who owns a host: whom a grant names, else the namespace that holds its certificate, else that
+//! of its oldest route.
 //!
 //! Whoever gets the certificate of a host gets its key. A stranger's route must not lead to one.
 
@@ -7,83 +8,166 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::cert::Id;
+use crate::config::Grant;
 use crate::name::{Name, Names};
 use crate::route::{Key, Route};
 
 /// The oldest first; then by namespace and name, so that any order of arrival gives the same.
-type Claim = (Timestamp, String, Key);
+type Claim = (Timestamp, Key);
+
+/// A namespace has a certificate of these names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub since: Timestamp,
+    pub namespace: String,
+    pub names: Names,
+    pub grip: Grip,
+}
+
+/// How long a hold lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grip {
+    /// Whatever becomes of the routes.
+    Firm,
+    /// As long as a route of the namespace names the host.
+    WhileClaimed,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    claims: BTreeMap<Name, BTreeSet<Claim>>,
-    /// Since when, and by which namespace and certificate, a name is held.
-    held: BTreeMap<Name, BTreeSet<(Timestamp, String, Id)>>,
+    claims: BTreeMap<Name, Claims>,
+    held: BTreeMap<Name, BTreeSet<(Timestamp, String, Id, Grip)>>,
     /// The other way round.
-    holds: BTreeMap<Id, (Timestamp, String, Names)>,
+    holds: BTreeMap<Id, Hold>,
+    grants: Vec<Grant>,
+}
+
+/// Nearly every host has one route.
+#[derive(Debug)]
+enum Claims {
+    One(Claim),
+    Many(BTreeSet<Claim>),
+}
+
+impl Claims {
+    fn iter(&self) -> impl Iterator<Item = &Claim> {
+        let (one, many) = match self {
+            Self::One(claim) => (Some(claim), None),
+            Self::Many(claims) => (None, Some(claims)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// To whom a name belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nobody has asked for it.
+    Nobody,
+    Namespace(String),
+    /// Grants name it: those namespaces and no other.
+    Granted,
 }
 
 impl Hosts {
-    /// The namespace that may have certificates for `name`; none: nobody has asked for one.
-    pub(super) fn owner(&self, name: &Name) -> Option<&str> {
-        if let Some((_, namespace, _)) = self.held.get(name).and_then(BTreeSet::first) {
-            return Some(namespace);
-        }
-        let (_, namespace, _) = self.claims.get(name)?.first()?;
-        Some(namespace)
+    /// Whether they are others than before.
+    pub(super) fn set_grants(&mut self, grants: Vec<Grant>) -> bool {
+        let changed = self.grants != grants;
+        self.grants = grants;
+        changed
     }
 
-    pub(super) fn owners(&self, names: &BTreeSet<Name>) -> Vec<Option<String>> {
-        names.iter().map(|name| self.owner(name).map(str::to_owned)).collect()
+    /// Whether `namespace` may have a certificate for `name`.
+    pub(super) fn allows(&self, namespace: &str, name: &Name) -> bool {
+        match self.owner(name) {
+            Owner::Nobody => true,
+            Owner::Namespace(owner) => owner == namespace,
+            Owner::Granted => self.grants.iter().any(|grant| grant.gives(namespace, name)),
+        }
+    }
+
+    fn owner(&self, name: &Name) -> Owner {
+        if self.grants.iter().any(|grant| grant.is_about(name)) {
+            return Owner::Granted;
+        }
+        let holds = |(_, namespace, _, grip): &&(Timestamp, String, Id, Grip)| {
+            *grip == Grip::Firm || self.is_claimed(name, namespace)
+        };
+        if let Some((_, namespace, _, _)) = self.held.get(name).into_iter().flatten().find(holds) {
+            return Owner::Namespace(namespace.clone());
+        }
+        let first = self.claims.get(name).and_then(|claims| claims.iter().next());
+        first.map_or(Owner::Nobody, |(_, key)| Owner::Namespace(key.namespace.to_string()))
+    }
+
+    fn is_claimed(&self, name: &Name, namespace: &str) -> bool {
+        let claims = self.claims.get(name);
+        claims.into_iter().flat_map(Claims::iter).any(|(_, key)| *key.namespace == *namespace)
+    }
+
+    pub(super) fn owners(&self, names: &BTreeSet<Name>) -> Vec<Owner> {
+        names.iter().map(|name| self.owner(name)).collect()
     }
 
     pub(super) fn claim(&mut self, route: &Route, names: &BTreeSet<Name>) {
         for name in names {
-            self.claims.entry(name.clone()).or_default().insert(claim(route));
-        }
-    }
-
-    pub(super) fn unclaim(&mut self, route: &Route, names: &BTreeSet<Name>) {
-        for name in names {
-            if let Some(claims) = self.claims.get_mut(name) {
-                claims.remove(&claim(route));
-                if claims.is_empty() {
-                    self.claims.remove(name);
+            let new = claim(route);
+            match self.claims.get_mut(name) {
+                None => drop(self.claims.insert(name.clone(), Claims::One(new))),
+                Some(Claims::Many(claims)) => drop(claims.insert(new)),
+                Some(claims) => {
+                    let all = claims.iter().cloned().chain([new]).collect();
+                    *claims = Claims::Many(all);
                 }
             }
         }
     }
 
-    /// Routes of any namespace that ask for one of `names`.
+    pub(super) fn unclaim(&mut self, route: &Route, names: &BTreeSet<Name>) {
+        for name in names {
+            let left = match self.claims.get_mut(name) {
+                Some(Claims::Many(claims)) => {
+                    claims.remove(&claim(route));
+                    claims.len()
+                }
+                Some(Claims::One(one)) => usize::from(*one != claim(route)),
+                None => continue,
+            };
+            if left == 0 {
+                self.claims.remove(name);
+            }
+        }
+    }
+
+    /// Routes of any namespace that name one of `names`.
     pub(super) fn claimants<'a>(
         &'a self,
         names: impl IntoIterator<Item = &'a Name>,
     ) -> BTreeSet<Key> {
         let claims = names.into_iter().filter_map(|name| self.claims.get(name));
-        claims.flatten().map(|(_, _, key)| key.clone()).collect()
+        claims.flat_map(Claims::iter).map(|(_, key)| key.clone()).collect()
     }
 
-    /// The names of `id` are held by a namespace from now on (`Some`), or no longer (`None`).
-    pub(super) fn hold(&mut self, id: &Id, held: Option<(Timestamp, &str, &Names)>) {
-        if let Some((since, namespace, names)) = self.holds.remove(id) {
-            for name in names.iter() {
-                self.let_go(name, &(since, namespace.clone(), id.clone()));
+    /// The names of `id` are held from now on (`Some`), or no longer (`None`).
+    pub(super) fn hold(&mut self, id: &Id, held: Option<Hold>) {
+        if let Some(before) = self.holds.remove(id) {
+            for name in before.names.iter() {
+                self.let_go(name, &holder(id, &before));
             }
         }
-        if let Some((since, namespace, names)) = held {
-            for name in names.iter() {
-                let holder = (since, namespace.to_owned(), id.clone());
-                self.held.entry(name.clone()).or_default().insert(holder);
+        if let Some(held) = held {
+            for name in held.names.iter() {
+                self.held.entry(name.clone()).or_default().insert(holder(id, &held));
             }
-            self.holds.insert(id.clone(), (since, namespace.to_owned(), names.clone()));
+            self.holds.insert(id.clone(), held);
         }
     }
 
-    pub(super) fn names_held(&self, id: &Id) -> Vec<Name> {
-        let held = self.holds.get(id);
-        held.into_iter().flat_map(|(_, _, names)| names.iter().cloned()).collect()
+    pub(super) fn held(&self, id: &Id) -> Option<&Hold> {
+        self.holds.get(id)
     }
 
-    fn let_go(&mut self, name: &Name, holder: &(Timestamp, String, Id)) {
+    fn let_go(&mut self, name: &Name, holder: &(Timestamp, String, Id, Grip)) {
         if let Some(holders) = self.held.get_mut(name) {
             holders.remove(holder);
             if holders.is_empty() {
@@ -93,7 +177,10 @@ impl Hosts {
     }
 }
 
+fn holder(id: &Id, hold: &Hold) -> (Timestamp, String, Id, Grip) {
+    (hold.since, hold.namespace.clone(), id.clone(), hold.grip)
+}
+
 fn claim(route: &Route) -> Claim {
-    let created = route.created.unwrap_or(Timestamp::MAX);
-    (created, route.key.namespace.clone(), route.key.clone())
+    (route.created.unwrap_or(Timestamp::MAX), route.key.clone())
 }

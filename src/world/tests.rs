@@ -3,7 +3,8 @@
 use super::*;
 use crate::config;
 use crate::name::Name;
-use crate::route::{Kind, Tls};
+use crate::route;
+use crate::route::{Class, Kind, Part, Service, Tls};
 
 const CONFIGURATION: &str = "
 entryPoints:
@@ -18,32 +19,49 @@ certificatesResolvers:
 ";
 
 fn world() -> World {
-    World::new(&config::parse("c.yml", CONFIGURATION).config.unwrap())
+    world_of(CONFIGURATION)
+}
+
+fn world_of(text: &str) -> World {
+    World::new(&config::parse("c.yml", text).config.unwrap(), "routecert", Purpose::Act)
 }
 
 fn names(text: &str) -> Names {
     Names::new(text.split(',').map(|name| Name::parse(name).unwrap())).unwrap()
 }
 
+fn tls(resolver: Option<&str>) -> Option<Box<Tls>> {
+    Some(Box::new(Tls { resolver: resolver.map(Into::into), ..Tls::default() }))
+}
+
+fn part(text: &str) -> Part {
+    Part { names: Ok(names(text)), services: Box::default() }
+}
+
 /// A route that asks resolver `le` for certificates, one a text of names.
 fn route(name: &str, asks: &[&str]) -> Route {
     Route {
-        key: Key { kind: Kind::OwnHttp, namespace: "shop".to_owned(), name: name.to_owned() },
-        uid: name.to_owned(),
+        key: Key::new(Kind::OwnHttp, "shop", name),
+        uid: name.into(),
         generation: 1,
         created: None,
-        class: None,
-        entry_points: vec!["websecure".to_owned()],
-        tls: Some(Tls { resolver: Some("le".to_owned()), secret_name: None }),
-        asks: asks.iter().map(|text| Ok(names(text))).collect(),
-        unknown_fields: Vec::new(),
+        class: Class::Unnamed,
+        entry_points: ["websecure".into()].into(),
+        tls: tls(Some("le")),
+        parts: asks.iter().map(|text| part(text)).collect(),
+        fault: None,
+        unknown_fields: Box::default(),
         status: None,
     }
 }
 
 fn with_secret(mut route: Route, secret: &str, created: &str) -> Route {
     route.created = Some(created.parse().unwrap());
-    route.tls = Some(Tls { resolver: Some("le".to_owned()), secret_name: Some(secret.to_owned()) });
+    route.tls = Some(Box::new(Tls {
+        resolver: Some("le".into()),
+        secret_name: Some(secret.into()),
+        ..Tls::default()
+    }));
     route
 }
 
@@ -101,7 +119,7 @@ fn any_order_of_arrival_gives_the_same() {
         for position in order {
             put(&mut world, &routes[position]);
         }
-        let wants: Vec<_> = world.wants().map(|(id, want)| (id.clone(), want.clone())).collect();
+        let wants: Vec<_> = world.wants().map(|(id, want)| (id.clone(), want)).collect();
         (wants, world.winner("shop", "s").cloned())
     };
     let first = result([0, 1, 2]);
@@ -130,32 +148,51 @@ fn the_oldest_route_fills_a_secret_that_several_name() {
 #[test]
 fn a_route_without_a_resolver_leads_to_nothing_in_silence() {
     let mut world = world();
-    let silent =
-        Route { tls: Some(Tls { resolver: None, secret_name: None }), ..route("r", &["a.x"]) };
-    put(&mut world, &silent);
-    assert_eq!(world.route(&silent.key).unwrap().1, Derived::default());
+    let silent = Route { tls: tls(None), ..route("r", &["a.x"]) };
+    assert!(put(&mut world, &silent).routes.is_empty());
+    assert_eq!(*world.route(&silent.key).unwrap().1, Derived::default());
 }
 
 #[test]
 fn an_entry_points_resolver_and_domains_count_for_routes_without_a_tls_block() {
     let mut world = world();
-    let plain = Route { tls: None, entry_points: vec!["auto".to_owned()], ..route("r", &["a.x"]) };
+    let plain = Route { tls: None, entry_points: ["auto".into()].into(), ..route("r", &["a.x"]) };
     put(&mut world, &plain);
-    assert!(world.want(&id("d.x,e.x")).is_some() && world.want(&id("a.x")).is_none());
-    let own = Route { tls: Some(Tls { resolver: None, secret_name: None }), ..plain };
+    let listed = Id::of("routecert", "le", &names("d.x,e.x"));
+    assert_eq!(world.want(&listed).unwrap().owner, "routecert", "the configuration asks for it");
+    assert!(world.want(&id("a.x")).is_none());
+    let (_, derived) = world.route(&plain.key).unwrap();
+    assert!(derived.warnings[0].contains("covers a.x"), "{:?}", derived.warnings);
+    let own = Route { tls: tls(None), ..plain.clone() };
     put(&mut world, &own);
     assert_eq!(world.wants().count(), 0, "its own block replaces the entry point's");
+    let tcp = Route { key: Key::new(Kind::OwnTcp, "shop", "r"), ..plain };
+    put(&mut world, &tcp);
+    assert_eq!(world.wants().count(), 0, "an entry point's http.tls is for HTTP");
+}
+
+#[test]
+fn each_entry_point_of_a_route_counts() {
+    let two = CONFIGURATION.replace("domains: [{main: d.x, sans: [e.x]}]", "").replace(
+        "  websecure: {address: ':443'}",
+        "  websecure: {address: ':443', http: {tls: {certResolver: other}}}",
+    ) + "  other: {acme: {email: a@x, httpChallenge: {entryPoint: web}}}\n";
+    let mut world = world_of(&two);
+    let entry_points = ["auto".into(), "websecure".into()].into();
+    put(&mut world, &Route { tls: None, entry_points, ..route("r", &["a.x"]) });
+    let resolvers: BTreeSet<String> = world.wants().map(|(_, want)| want.resolver).collect();
+    assert_eq!(resolvers, ["le".to_owned(), "other".to_owned()].into());
 }
 
 #[test]
 fn a_route_that_names_no_entry_point_gets_the_default_ones() {
-    let unnamed = Route { tls: None, entry_points: Vec::new(), ..route("r", &["a.x"]) };
+    let unnamed = Route { tls: None, entry_points: Box::default(), ..route("r", &["a.x"]) };
     let mut all_count = world();
     put(&mut all_count, &unnamed);
-    assert!(all_count.want(&id("d.x,e.x")).is_some(), "none is marked: all count");
+    assert_eq!(all_count.wants().count(), 1, "none is marked: all count");
     let text =
         CONFIGURATION.replace("web: {address: ':80'}", "web: {address: ':80', asDefault: true}");
-    let mut one_is_marked = World::new(&config::parse("c.yml", &text).config.unwrap());
+    let mut one_is_marked = world_of(&text);
     put(&mut one_is_marked, &unnamed);
     assert_eq!(one_is_marked.wants().count(), 0);
 }
@@ -163,11 +200,11 @@ fn a_route_that_names_no_entry_point_gets_the_default_ones() {
 #[test]
 fn refusals_name_what_is_wrong_and_what_is_known() {
     let mut unknown = route("r", &["a.x"]);
-    unknown.tls = Some(Tls { resolver: Some("el".to_owned()), secret_name: None });
+    unknown.tls = tls(Some("el"));
     is_refused(&unknown, Reason::UnknownResolver, "known: broken, le");
-    unknown.tls = Some(Tls { resolver: Some("broken".to_owned()), secret_name: None });
+    unknown.tls = tls(Some("broken"));
     is_refused(&unknown, Reason::ResolverUnusable, "keyType");
-    let elsewhere = Route { entry_points: vec!["ws".to_owned()], ..route("r", &["a.x"]) };
+    let elsewhere = Route { entry_points: ["ws".into()].into(), ..route("r", &["a.x"]) };
     is_refused(&elsewhere, Reason::UnknownEntryPoint, "`ws`");
     is_refused(&route("r", &["*.a.x"]), Reason::WildcardNeedsDns01, "*.a.x");
     let many: Vec<String> = (0..101).map(|number| format!("n{number}.x")).collect();
@@ -176,8 +213,10 @@ fn refusals_name_what_is_wrong_and_what_is_known() {
 
 #[test]
 fn only_routes_of_our_class_count() {
-    let of_class =
-        |class: Option<&str>| Route { class: class.map(str::to_owned), ..route("r", &["a.x"]) };
+    let of_class = |class: Option<&str>| Route {
+        class: class.map_or(Class::Unnamed, |name| Class::Spec(name.into())),
+        ..route("r", &["a.x"])
+    };
     for (class, ours) in
         [(None, true), (Some(""), true), (Some("traefik"), true), (Some("edge"), false)]
     {
@@ -191,9 +230,9 @@ fn only_routes_of_our_class_count() {
 fn a_route_in_error_makes_its_namespace_unclear_until_it_is_mended() {
     let mut world = world();
     let mut unreadable = route("r", &[]);
-    unreadable.asks = vec![Err(Refusal::new(Reason::InvalidObject, "no"))];
+    unreadable.fault = Some(Box::new(Refusal::new(Reason::InvalidObject, "no")));
     let mut unknown = route("r", &["a.x"]);
-    unknown.tls = Some(Tls { resolver: Some("el".to_owned()), secret_name: None });
+    unknown.tls = tls(Some("el"));
     for in_error in [unreadable, unknown] {
         put(&mut world, &in_error);
         assert!(world.is_unclear("shop") && !world.is_unclear("other"));
@@ -207,7 +246,7 @@ fn a_route_in_error_makes_its_namespace_unclear_until_it_is_mended() {
 /// A route of another namespace, made on that day of January.
 fn of(namespace: &str, name: &str, day: u8, asks: &[&str]) -> Route {
     let mut route = route(name, asks);
-    route.key.namespace = namespace.to_owned();
+    route.key.namespace = namespace.into();
     route.created = Some(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap());
     route
 }
@@ -244,13 +283,15 @@ fn a_namespace_that_holds_a_certificate_keeps_its_hosts_when_its_route_is_made_a
     let mut world = world();
     let held = id("a.x");
     let since = "2025-01-01T00:00:00Z".parse().unwrap();
-    world.hold(&held, Some((since, "shop", &names("a.x"))));
+    let hold = |grip| Hold { since, namespace: "shop".to_owned(), names: names("a.x"), grip };
+    world.hold(&held, Some(hold(Grip::Firm)));
     put(&mut world, &of("evil", "r", 1, &["a.x"]));
     assert_eq!(owners(&world), Vec::<String>::new());
     put(&mut world, &of("shop", "r", 9, &["a.x"]));
     assert_eq!(owners(&world), ["shop: a.x"]);
     world.apply(&of("shop", "r", 9, &[]).key, None);
-    let changed = world.hold(&held, None);
+    assert_eq!(owners(&world), Vec::<String>::new(), "a while after its last route too");
+    let changed = world.hold(&held, Some(hold(Grip::WhileClaimed)));
     assert!(changed.routes.contains(&of("evil", "r", 1, &[]).key));
     assert_eq!(owners(&world), ["evil: a.x"]);
 }
@@ -258,8 +299,138 @@ fn a_namespace_that_holds_a_certificate_keeps_its_hosts_when_its_route_is_made_a
 #[test]
 fn shared_hosts_belong_to_nobody_if_the_configuration_says_so() {
     let text = format!("{CONFIGURATION}routecert: {{allowCrossNamespaceHosts: true}}\n");
-    let mut world = World::new(&config::parse("c.yml", &text).config.unwrap());
+    let mut world = world_of(&text);
     put(&mut world, &of("shop", "r", 1, &["a.x"]));
     put(&mut world, &of("evil", "r", 2, &["a.x"]));
     assert_eq!(owners(&world), ["evil: a.x", "shop: a.x"]);
+}
+
+#[test]
+fn a_route_that_asks_for_nothing_is_the_owner_of_its_hosts_all_the_same() {
+    let mut world = world();
+    put(&mut world, &Route { tls: None, ..of("shop", "r", 1, &["a.x"]) });
+    put(&mut world, &of("evil", "r", 2, &["a.x"]));
+    assert_eq!(owners(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_grant_goes_before_age_and_takes_from_all_others() {
+    let grants = "routecert: {grants: [{namespaces: [evil], domains: ['*.x']}]}\n";
+    let mut world = world_of(&format!("{CONFIGURATION}{grants}"));
+    put(&mut world, &of("shop", "r", 1, &["a.x", "b.y"]));
+    put(&mut world, &of("evil", "r", 2, &["a.x"]));
+    assert_eq!(owners(&world), ["evil: a.x", "shop: b.y"]);
+}
+
+#[test]
+fn a_rule_whose_service_is_missing_waits_for_it() {
+    let mut world = world();
+    let mut route = route("r", &["a.x", "b.x"]);
+    route.parts[0].services = [Service { namespace: None, name: "app".into() }].into();
+    put(&mut world, &route);
+    assert_eq!(world.wants().count(), 2, "Services are not known yet");
+    world.judge_services(Judged::Everywhere);
+    assert_eq!(owners(&world), ["shop: b.x"]);
+    let (_, derived) = world.route(&route.key).unwrap();
+    assert_eq!(derived.refusals[0].reason, Reason::MissingService);
+    let changed = world.set_service("shop", "app", Presence::There);
+    assert_eq!(changed.routes, [route.key.clone()].into());
+    assert_eq!(owners(&world), ["shop: a.x", "shop: b.x"]);
+    world.set_service("shop", "app", Presence::Gone);
+    assert_eq!(owners(&world), ["shop: b.x"]);
+    route.parts[0].services = [Service { namespace: Some("x".into()), name: "app".into() }].into();
+    put(&mut world, &route);
+    let (_, derived) = world.route(&route.key).unwrap();
+    assert_eq!(derived.refusals[0].reason, Reason::CrossNamespace);
+}
+
+#[test]
+fn broken_rules_alone_have_no_domains_either() {
+    let mut world = world();
+    let mut route = route("r", &["a.x"]);
+    let broken =
+        Part { names: Err(Refusal::new(Reason::InvalidRule, "no")), services: Box::default() };
+    let entry = route::Entry { names: Ok(names("d.x,a.x")), secret_name: None };
+    route.tls.as_mut().unwrap().domains = vec![entry];
+    let good = std::mem::replace(&mut route.parts, [broken].into());
+    put(&mut world, &route);
+    assert_eq!(world.wants().count(), 0);
+    route.parts = [good[0].clone(), route.parts[0].clone()].into();
+    put(&mut world, &route);
+    assert_eq!(owners(&world), ["shop: d.x, a.x"], "each rule stands alone");
+    route.tls = tls(None);
+    route.tls.as_mut().unwrap().domains =
+        vec![route::Entry { names: Ok(names("d.x")), secret_name: None }];
+    is_refused(&route, Reason::UnknownResolver, "tls.certResolver");
+}
+
+/// A world whose resolver proves wildcards too; what is only planned.
+fn planning() -> World {
+    let text = CONFIGURATION.replace(
+        "le: {acme: {email: a@x,",
+        "le: {acme: {email: a@x, dnsChallenge: {provider: httpreq},",
+    );
+    World::new(&config::parse("c.yml", &text).config.unwrap(), "routecert", Purpose::Plan)
+}
+
+#[test]
+fn a_name_under_a_wildcard_leads_to_no_certificate_of_its_own() {
+    let mut world = planning();
+    put(&mut world, &with_secret(route("host", &["a.x.y"]), "s", "2026-01-01T00:00:00Z"));
+    assert_eq!(owners(&world), ["shop: a.x.y"]);
+    let changed = put(&mut world, &route("wild", &["*.x.y,x.y"]));
+    assert_eq!(owners(&world), ["shop: *.x.y, x.y"]);
+    let wild = id("*.x.y,x.y");
+    assert!(changed.ids.contains(&id("a.x.y")) && changed.routes.contains(&route("host", &[]).key));
+    assert_eq!(world.want(&wild).unwrap().routes.len(), 2);
+    assert_eq!(world.copies_of(&wild, "shop"), ["s"]);
+    world.apply(&route("wild", &[]).key, None);
+    assert_eq!(owners(&world), ["shop: a.x.y"]);
+    put(&mut world, &of("other", "wild", 1, &["*.x.y"]));
+    assert_eq!(owners(&world).len(), 2, "another namespace's wildcard takes nothing");
+}
+
+#[test]
+fn a_held_certificate_is_left_only_for_one_that_is_held_and_valid() {
+    let mut world = planning();
+    let (host, wild) = (id("a.x.y"), id("*.x.y"));
+    put(&mut world, &route("host", &["a.x.y"]));
+    world.note(&host, Holding::Valid);
+    put(&mut world, &route("wild", &["*.x.y"]));
+    assert!(world.want(&host).is_some() && world.want(&wild).is_some());
+    world.note(&wild, Holding::Stale);
+    assert!(world.want(&host).is_some());
+    let changed = world.note(&wild, Holding::Valid);
+    assert!(changed.ids.contains(&host));
+    assert!(world.want(&host).is_none());
+    world.note(&wild, Holding::Stale);
+    assert!(world.want(&host).is_some(), "what is left of it is better than nothing");
+    world.note(&host, Holding::Nothing);
+    assert!(world.want(&host).is_none());
+}
+
+#[test]
+fn a_resolver_that_is_an_object_comes_changes_and_goes() {
+    let text = config::parse("c.yml", CONFIGURATION).config.unwrap();
+    let live = |spec: serde_json::Value| Some(text.live_resolver("cl", &spec).0);
+    let acme = serde_json::json!({"email": "a@x", "httpChallenge": {"entryPoint": "web"}});
+    let mut world = world();
+    let asking = Route { tls: tls(Some("cl")), ..route("r", &["a.x"]) };
+    put(&mut world, &asking);
+    let reason = |world: &World| world.route(&asking.key).unwrap().1.refusals[0].reason;
+    assert_eq!(reason(&world), Reason::UnknownResolver);
+    let changed = world.set_resolver("cl", live(serde_json::json!({"acme": acme})));
+    assert_eq!(changed.routes, [asking.key.clone()].into());
+    assert_eq!(owners(&world), ["shop: a.x"]);
+    let allow = serde_json::json!({"namespaces": ["shop"], "domains": ["b.x"]});
+    world.set_resolver("cl", live(serde_json::json!({"acme": acme, "allow": allow})));
+    assert_eq!(reason(&world), Reason::NotAllowed);
+    let grants = serde_json::json!([{"namespaces": ["other"], "domains": ["a.x"]}]);
+    world.set_resolver("cl", live(serde_json::json!({"acme": acme, "grants": grants})));
+    assert_eq!(reason(&world), Reason::HostOwnedElsewhere);
+    world.set_resolver("cl", None);
+    assert_eq!(reason(&world), Reason::UnknownResolver);
+    world.set_resolver("le", live(serde_json::json!({"acme": acme, "allow": allow})));
+    put(&mut world, &route("static", &["c.x"]));
+    assert_eq!(owners(&world), ["shop: c.x"], "an object never shadows the configuration");
 }

@@ -23,12 +23,12 @@ pub(super) const PROVIDERS: &[Field] = &[
     foreign("docker"),
     foreign("ecs"),
     foreign("etcd"),
-    later("file", Section(FILE), "Routes from files."),
+    on("file", Section(FILE), "Routes from files."),
     foreign("http"),
     foreign("knative"),
     on("kubernetesCRD", Switch(KUBERNETES_CRD), "IngressRoutes and what belongs to them."),
     foreign("kubernetesGateway"),
-    later("kubernetesIngress", Switch(KUBERNETES_INGRESS), "Ingresses."),
+    on("kubernetesIngress", Switch(KUBERNETES_INGRESS), "Ingresses."),
     foreign("kubernetesIngressNGINX"),
     foreign("nomad"),
     foreign("plugin"),
@@ -41,13 +41,13 @@ pub(super) const PROVIDERS: &[Field] = &[
 ];
 
 const KUBERNETES_CRD: &[Field] = &[
-    later("allowCrossNamespace", Bool, "References to other namespaces."),
+    on("allowCrossNamespace", Bool, "References to other namespaces."),
     later("allowEmptyServices", Bool, "Routes to Services without endpoints."),
     later("allowExternalNameServices", Bool, "Routes to ExternalName Services."),
     on("certAuthFilePath", Text, "CA of the API server, a PEM file."),
     later("crossProviderNamespaces", Texts, "Namespaces that may use other providers' objects."),
-    later("defaultTLSResourcesNamespace", Text, "Where the TLSStore `default` counts."),
-    later("disableClusterScopeResources", Bool, "Read nothing outside namespaces."),
+    on("defaultTLSResourcesNamespace", Text, "Where the TLSStore `default` counts."),
+    on("disableClusterScopeResources", Bool, "Read nothing outside namespaces."),
     on("endpoint", Text, "URL of the API server."),
     on("ingressClass", Text, "Only routes of this class."),
     on("labelSelector", Text, "Only routes with these labels."),
@@ -59,20 +59,24 @@ const KUBERNETES_CRD: &[Field] = &[
 ];
 
 const KUBERNETES_INGRESS: &[Field] = &[
-    on("allowEmptyServices", Bool, "Routes to Services without endpoints."),
-    on("allowExternalNameServices", Bool, "Routes to ExternalName Services."),
+    later("allowEmptyServices", Bool, "Routes to Services without endpoints."),
+    later("allowExternalNameServices", Bool, "Routes to ExternalName Services."),
     on("certAuthFilePath", Text, "CA of the API server, a PEM file."),
-    on("crossProviderNamespaces", Texts, "Namespaces that may use other providers' objects."),
+    later("crossProviderNamespaces", Texts, "Namespaces that may use other providers' objects."),
     on("disableClusterScopeResources", Bool, "Read nothing outside namespaces."),
     on("disableIngressClassLookup", Bool, "Read no IngressClasses."),
     on("endpoint", Text, "URL of the API server."),
     on("ingressClass", Text, "Only Ingresses of this class."),
-    on("ingressEndpoint", Section(INGRESS_ENDPOINT), "What is written to the Ingresses' status."),
+    later(
+        "ingressEndpoint",
+        Section(INGRESS_ENDPOINT),
+        "What is written to the Ingresses' status.",
+    ),
     on("labelSelector", Text, "Only Ingresses with these labels."),
     on("namespaces", Texts, "Only these namespaces."),
-    on("nativeLBByDefault", Bool, "Use Services' own addresses."),
-    on("strictPrefixMatching", Bool, "Prefixes end at a `/`."),
-    on("throttleDuration", Duration, "Between two readings.").or("0"),
+    later("nativeLBByDefault", Bool, "Use Services' own addresses."),
+    later("strictPrefixMatching", Bool, "Prefixes end at a `/`."),
+    later("throttleDuration", Duration, "Between two readings.").or("0"),
     on("token", Secret, "Bearer token, or the file that holds it."),
 ];
 
@@ -83,7 +87,7 @@ const INGRESS_ENDPOINT: &[Field] = &[
 ];
 
 const FILE: &[Field] = &[
-    on("debugLogGeneratedTemplate", Bool, "Log what a template comes to."),
+    later("debugLogGeneratedTemplate", Bool, "Log what a template comes to."),
     on("directory", Text, "All files of a directory."),
     on("filename", Text, "One file."),
     on("watch", Bool, "Read again on change.").or("true"),
@@ -119,9 +123,9 @@ pub(super) const OWN: &[Field] = &[
     later("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
     on("controllerNamespace", Text, "Where accounts and state are kept; by default the Pod's own."),
-    later("defaultTLSResourcesNamespace", Text, "Where the TLSStore `default` counts."),
-    later("grants", List(&Section(GRANT)), "Who may have which names."),
-    later("hostHold", Duration, "How long a host stays its last owner's.").or("0"),
+    on("defaultTLSResourcesNamespace", Text, "Where the TLSStore `default` counts."),
+    on("grants", List(&Section(GRANT)), "Who may have which names."),
+    on("hostHold", Duration, "How long a host stays its last owner's.").or("168h"),
     later("keepKeys", Bool, "Renew with the same key."),
     later("providedBeforeExpired", Bool, "Prefer provided certificates to expired ones."),
     on("removeAfter", Duration, "How long a certificate outlives its last route.").or("24h"),

@@ -1,0 +1,99 @@
+//! `routecert`: the settings that Traefik does not have.
+
+use std::time::Duration;
+
+use crate::config::build::address;
+use crate::config::typed::Typed;
+use crate::config::value;
+use crate::config::walk::Walk;
+use crate::config::{Grant, Own, Problem};
+use crate::name::DomainPattern;
+
+pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
+    let mut own = Own {
+        default_tls_resources_namespace: root
+            .at("providers.kubernetesCRD")
+            .and_then(|crd| namespace(crd, "defaultTLSResourcesNamespace", walk)),
+        ..Own::default()
+    };
+    let Some(typed) = root.at("routecert") else { return own };
+    if let Some(namespace) = namespace(typed, "certificatesNamespace", walk) {
+        own.certificates_namespace = namespace;
+    }
+    own.controller_namespace = namespace(typed, "controllerNamespace", walk);
+    own.remove_after = typed.duration("removeAfter").unwrap_or(own.remove_after);
+    own.host_hold = typed.duration("hostHold").unwrap_or(own.host_hold);
+    own.allow_cross_namespace_hosts = typed.boolean("allowCrossNamespaceHosts").unwrap_or_default();
+    own.grants = typed.items("grants").filter_map(|item| grant(item, walk)).collect();
+    if let Some(namespace) = namespace(typed, "defaultTLSResourcesNamespace", walk) {
+        own.default_tls_resources_namespace = Some(namespace);
+    }
+    if let (Some(field), Some(text)) = (typed.at("adminAddress"), typed.text("adminAddress"))
+        && address(field, text, walk).is_some()
+    {
+        text.clone_into(&mut own.admin_address);
+    }
+    own
+}
+
+fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
+    let field = typed.at(key)?;
+    one_namespace(field, field.as_text()?, walk)
+}
+
+fn one_namespace(field: &Typed, text: &str, walk: &mut Walk) -> Option<String> {
+    match value::namespace(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(expected) => {
+            walk.errors.push(Problem::about(field, text, expected));
+            None
+        }
+    }
+}
+
+fn grant(typed: &Typed, walk: &mut Walk) -> Option<Grant> {
+    if typed.is_broken() {
+        return None;
+    }
+    for key in ["namespaces", "domains"] {
+        let given = typed.at(key).is_some_and(Typed::is_broken);
+        if !given && typed.items(key).next().is_none() {
+            let message =
+                format!("{key} is missing; a grant says which namespaces may have which names");
+            walk.errors.push(Problem::at(&typed.place, &typed.key, message));
+        }
+    }
+    let namespaces = typed
+        .items("namespaces")
+        .filter_map(|item| one_namespace(item, item.as_text()?, walk))
+        .collect();
+    let domains = typed.items("domains").filter_map(|item| domain(item, walk)).collect();
+    Some(Grant { namespaces, domains })
+}
+
+fn domain(item: &Typed, walk: &mut Walk) -> Option<DomainPattern> {
+    let text = item.as_text()?;
+    match DomainPattern::parse(text) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let message = format!("{error}; expected `example.com`, `*.example.com` or `*`");
+            walk.errors.push(Problem::at(&item.place, &item.key, message));
+            None
+        }
+    }
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            certificates_namespace: "routecert-certs".to_owned(),
+            controller_namespace: None,
+            remove_after: Duration::from_hours(24),
+            host_hold: Duration::from_hours(168),
+            allow_cross_namespace_hosts: false,
+            grants: Vec::new(),
+            default_tls_resources_namespace: None,
+            admin_address: ":9402".to_owned(),
+        }
+    }
+}

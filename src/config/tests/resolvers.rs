@@ -1,0 +1,123 @@
+//! Facts about resolvers: what costs one, what only stands in its way, what it can prove.
+
+use std::collections::BTreeMap;
+
+use crate::config::tests::{alone, config, refuses, resolver, warns, with_acme};
+use crate::config::{Reading, Sources, read};
+use crate::name::Name;
+use crate::resolver::{ChallengeKind, Lack};
+
+/// Only the resolver is unusable: the reason is kept and there is one warning with it.
+#[track_caller]
+fn faulty(text: &str, part: &str) {
+    let reason = config(text).resolvers["le"].clone().expect_err("usable");
+    assert!(reason.contains(part), "{text}\n{reason}");
+    warns(text, part);
+}
+
+#[test]
+fn a_fault_of_a_resolver_costs_only_that_resolver() {
+    faulty(&with_acme("keyType: EC521"), "expected one of EC256, EC384, RSA2048, RSA4096, RSA8192");
+    faulty(&with_acme("certificatesDuration: 0"), "certificatesDuration: must be at least 1");
+    faulty(&with_acme("caServer: 'http://ca.example/dir'"), "begins with https://");
+    faulty(&with_acme("caServer: 'https://'"), "begins with https://");
+    faulty(&with_acme("storage: ''"), "storage: is empty");
+    faulty(&with_acme("clientTimeout: 10s"), "at least clientResponseHeaderTimeout (30s)");
+    faulty(&alone("storage: a.json"), "no challenge is set");
+    faulty(&alone("tlsChallenge: false"), "no challenge is set");
+    faulty(&alone("httpChallenge: {}"), "httpChallenge.entryPoint: is missing");
+    faulty(
+        &alone("httpChallenge: {entryPoint: nope}"),
+        "no entry point `nope`; expected one of web, websecure",
+    );
+    let text = with_acme("keyType: no") + "";
+    let both =
+        text.replace("{le:", "{ok: {acme: {email: a@b.c, httpChallenge: {entryPoint: web}}}, le:");
+    assert!(config(&both).resolvers["ok"].is_ok() && config(&both).resolvers["le"].is_err());
+}
+
+#[test]
+fn a_resolver_without_acme_is_left_out() {
+    for text in ["{le: {}}", "{le: {tailscale: {}}}"] {
+        let text = format!("certificatesResolvers: {text}");
+        warns(&text, "certificatesResolvers.le: has no acme section");
+        assert!(config(&text).resolvers.is_empty());
+    }
+    refuses(
+        "certificatesResolvers: {le: {acme: {email: a@b.c}, tailscale: {}}}",
+        "f.yml:1:",
+        "both acme and tailscale",
+    );
+}
+
+#[test]
+fn an_empty_email_and_the_first_lets_encrypt_are_warnings() {
+    warns(
+        &alone("httpChallenge: {entryPoint: web}").replace("a@b.c", "''"),
+        "acme.email: is empty",
+    );
+    let old = "caServer: 'https://acme-v01.api.letsencrypt.org/directory'";
+    warns(&with_acme(old), "caServer: this CA is no more");
+    assert_eq!(resolver(old).ca_server, "https://acme-v02.api.letsencrypt.org/directory");
+}
+
+#[test]
+fn a_challenge_that_this_version_cannot_carry_out_is_a_warning_and_the_resolver_stands() {
+    let alone_at = |challenge: &str| {
+        let text = alone(challenge);
+        warns(
+            &text,
+            "this version cannot carry it out yet; it gets certificates by HTTP-01, so add",
+        );
+        config(&text).resolvers["le"].clone().unwrap()
+    };
+    let name = Name::parse("a.example").unwrap();
+    for challenge in ["tlsChallenge: {}", "tlsChallenge: true", "tlsChallenge: {delay: 3}"] {
+        let le = alone_at(challenge);
+        assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::TlsAlpn01));
+        assert!(le.usable().unwrap_err().starts_with("tlsChallenge: "));
+    }
+    let le = alone_at("dnsChallenge: {provider: desec}");
+    assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Dns01));
+    assert!(le.usable().unwrap_err().starts_with("dnsChallenge: "));
+    let both = with_acme("dnsChallenge: {provider: desec}");
+    warns(&both, "dnsChallenge: this version cannot carry it out yet; names are proven by HTTP-01");
+    let le = config(&both).resolvers["le"].clone().unwrap().usable().unwrap();
+    assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Http01));
+    let lack = le.challenge_of(&Name::parse("*.a.example").unwrap()).unwrap_err();
+    assert!(matches!(lack, Lack::Obstacle(_)), "{lack:?}");
+}
+
+#[test]
+fn account_binding_is_an_obstacle_of_this_version() {
+    let text = with_acme("eab: {kid: k, hmacEncoded: aG1hYw}");
+    warns(&text, "acme.eab: external account binding is not supported");
+    let le = config(&text).resolvers["le"].clone().unwrap();
+    assert_eq!(
+        le.usable().unwrap_err(),
+        "eab: external account binding is not supported by this version"
+    );
+}
+
+fn read_flags(flags: &[&str], environment: &[(&str, &str)]) -> Reading {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let environment: BTreeMap<String, String> = environment.iter().map(own).collect();
+    let acme = |flag: &&str| format!("--certificatesResolvers.le.acme.{flag}");
+    let flags: Vec<String> = flags.iter().map(acme).collect();
+    read(&Sources { file: None, environment: &environment, flags: &flags })
+}
+
+#[test]
+fn missing_variables_and_files_are_warnings_and_obstacles_when_the_program_starts() {
+    let reading = read_flags(&["email=a@b.c", "dnsChallenge.provider=desec"], &[]);
+    assert!(reading.warnings.iter().any(|it| it.message.ends_with("not set: DESEC_TOKEN")));
+    let le = reading.config.unwrap().resolvers["le"].clone().unwrap();
+    assert!(le.usable().unwrap_err().ends_with("not set: DESEC_TOKEN"));
+
+    let flags = ["httpChallenge.entryPoint=http", "caCertificates=/nowhere/ca.pem"];
+    let reading = read_flags(&flags, &[]);
+    assert!(reading.warnings.iter().any(|it| it.message.contains("cannot be read")));
+    let le = reading.config.unwrap().resolvers["le"].clone().unwrap();
+    let why = le.usable().unwrap_err();
+    assert!(why.starts_with("caCertificates[0]: `/nowhere/ca.pem`: cannot be read"), "{why}");
+}

@@ -1,0 +1,157 @@
+//! Manifests as people keep them in files → the same events as from a cluster.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api;
+use crate::api::Object;
+use crate::route::Kind;
+use crate::rule::Syntax;
+use crate::source;
+use crate::source::{Event, What};
+
+/// Of one file, and of standard input.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{file}: cannot be read: {cause}")]
+    Unreadable { file: String, cause: String },
+    #[error("{file}: is larger than 256 MiB")]
+    TooLarge { file: String },
+    #[error("{file}: no YAML or JSON: {cause}")]
+    Invalid { file: String, cause: String },
+    #[error("{directory}: holds no .yaml, .yml or .json file")]
+    Empty { directory: String },
+}
+
+/// What manifests hold.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    pub events: Vec<Event>,
+    /// Objects of Traefik's old group, which nothing reads.
+    pub old: Vec<String>,
+    /// Whether IngressClasses are among them.
+    pub has_classes: bool,
+}
+
+/// Reads a file, a directory with all below it, or standard input (`-`).
+pub fn read(path: &Path, syntax: Syntax, into: &mut Manifests) -> Result<(), Error> {
+    if path == Path::new("-") {
+        return take("standard input", std::io::stdin().lock(), syntax, into);
+    }
+    let shown = path.display().to_string();
+    let failed = |error: std::io::Error| unreadable(&shown, &error);
+    if !fs::metadata(path).map_err(failed)?.is_dir() {
+        return take(&shown, fs::File::open(path).map_err(failed)?, syntax, into);
+    }
+    let mut files = Vec::new();
+    find(path, &mut files)?;
+    if files.is_empty() {
+        return Err(Error::Empty { directory: shown });
+    }
+    files.sort();
+    for file in files {
+        read(&file, syntax, into)?;
+    }
+    Ok(())
+}
+
+fn unreadable(file: &str, error: &std::io::Error) -> Error {
+    Error::Unreadable { file: file.to_owned(), cause: error.to_string() }
+}
+
+fn find(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let failed = |error: std::io::Error| unreadable(&directory.display().to_string(), &error);
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        // A link is not followed: it may lead in a circle.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            find(&path, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|it| ["yaml", "yml", "json"].iter().any(|one| it == *one))
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn take(file: &str, from: impl Read, syntax: Syntax, into: &mut Manifests) -> Result<(), Error> {
+    let mut text = String::new();
+    let length = from.take(MAX_BYTES + 1).read_to_string(&mut text);
+    let length = length.map_err(|error| unreadable(file, &error))?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(Error::TooLarge { file: file.to_owned() });
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let value = Value::deserialize(document)
+            .map_err(|error| Error::Invalid { file: file.to_owned(), cause: error.to_string() })?;
+        object(value, syntax, into);
+    }
+    Ok(())
+}
+
+fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
+    let text = |value: &Value, pointer: &str| {
+        value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let (version, kind) = (text(&value, "/apiVersion"), text(&value, "/kind"));
+    if let Some(Value::Array(items)) = value.get_mut("items").filter(|_| kind.ends_with("List")) {
+        for item in std::mem::take(items) {
+            object(item, syntax, into);
+        }
+        return;
+    }
+    let name = text(&value, "/metadata/name");
+    // As `kubectl` has it.
+    let namespace = Some(text(&value, "/metadata/namespace")).filter(|text| !text.is_empty());
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    if version.starts_with(&format!("{}/", api::TRAEFIK_OLD_GROUP)) {
+        into.old.push(format!("{kind} {namespace}/{name}"));
+        return;
+    }
+    let Some(what) = what(&version, &kind) else { return };
+    into.has_classes |= what == What::Classes;
+    let spec = value.get_mut("spec").map(Value::take).map(without_nulls);
+    let created = text(&value, "/metadata/creationTimestamp").parse::<Timestamp>().ok();
+    let annotations = value.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotations = annotations
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    let annotations = annotations.collect();
+    let is_global = matches!(what, What::Classes | What::Resolvers);
+    let namespace = if is_global { String::new() } else { namespace };
+    let object = Object { namespace, name, created, annotations, spec, ..Object::default() };
+    into.events.push(source::put(what, syntax, object));
+}
+
+fn what(version: &str, kind: &str) -> Option<What> {
+    let known = [What::Services, What::Classes, What::Resolvers].into_iter();
+    let is_it = |what: &What| {
+        let resource = what.resource();
+        resource.is_some_and(|it| it.api_version == version && it.kind == kind)
+    };
+    Kind::of(version, kind).map(What::Routes).or_else(|| known.into_iter().find(is_it))
+}
+
+/// A key without a value is as none, as for the API server.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let filled = fields.into_iter().filter(|(_, value)| !value.is_null());
+            filled.map(|(key, value)| (key, without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
