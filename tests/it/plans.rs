@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,14 @@ struct Case {
     manifests: PathBuf,
     configuration: PathBuf,
     expected: Value,
+    output: OnceLock<Output>,
+}
+
+impl Case {
+    /// Of the plain run, which many tests look at.
+    fn output(&self) -> &Output {
+        self.output.get_or_init(|| plan(&self.manifests, &self.configuration, &[], ""))
+    }
 }
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
@@ -34,7 +42,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
             let own = folder.join(format!("{name}.static.yml"));
             let configuration = if own.exists() { own } else { folder.join("static.yml") };
             let manifests = folder.join(format!("{name}.yaml"));
-            Some(Case { name, manifests, configuration, expected })
+            Some(Case { name, manifests, configuration, expected, output: OnceLock::new() })
         })
         .collect();
     cases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -153,8 +161,7 @@ fn documents(case: &Case) -> Vec<String> {
 
 /// What differs between a plan of the file and one of the same manifests in another form.
 fn same(what: &str, case: &Case, other: Result<Value, String>) -> String {
-    let file = answer(&plan(&case.manifests, &case.configuration, &[], ""));
-    match (file, other) {
+    match (answer(case.output()), other) {
         (Ok(file), Ok(other)) if file == other => String::new(),
         (Ok(file), Ok(other)) => format!("  {what}: {other}\n  and not: {file}\n"),
         (file, other) => format!("  {what}: {other:?}\n  and not: {file:?}\n"),
@@ -172,8 +179,8 @@ fn the_folder_has_cases_enough() {
 #[test]
 fn every_plan_is_the_expected_one() {
     for_all(|case| {
-        let output = plan(&case.manifests, &case.configuration, &[], "");
-        match answer(&output) {
+        let output = case.output();
+        match answer(output) {
             Ok(plan) if output.status.success() => differences(&plan, &case.expected),
             Ok(plan) => format!("  the code is {} of {plan}\n", output.status),
             Err(error) => format!("  {error}\n"),
@@ -269,9 +276,9 @@ fn an_answer_has_the_documented_shape() {
 #[test]
 fn a_refusal_says_where_in_the_rule_the_fault_is() {
     let case = CASES.iter().find(|case| case.name.contains("-a-rule-over-several-lines-")).unwrap();
-    let plan = answer(&plan(&case.manifests, &case.configuration, &[], "")).unwrap();
+    let plan = answer(case.output()).unwrap();
     let told = plan["refusals"].to_string();
-    for place in ["line 2, column 28", "line 3, column 28"] {
+    for place in ["2:28: ", "3:28: "] {
         assert!(told.contains(place), "{told}");
     }
 }
@@ -340,7 +347,7 @@ fn what_is_no_yaml_is_told_with_file_and_line() {
     let output = plan(&folder, &root().join(FOLDER).join("static.yml"), &[], "");
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("torn.yaml:5") || told.contains("torn.yaml:6"), "{told}");
+    assert!(told.contains("torn.yaml") && told.contains("line 6"), "{told}");
     assert!(!told.contains("good.yaml"), "{told}");
 }
 
