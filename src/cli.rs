@@ -247,7 +247,8 @@ fn api_server(config: &Config) -> KubernetesCrd {
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
 fn read(common: &Common, environment: &BTreeMap<String, String>) -> Result<Config, Failure> {
     let reading = readable(&common.configuration, environment)?;
-    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
+    let problems = reading.errors();
+    let config = reading.config.map_err(|_same| refused(&problems))?;
     start_log(&config);
     for fault in reading.faults {
         tracing::error!("{fault}");
@@ -264,7 +265,8 @@ fn understood(
     environment: &BTreeMap<String, String>,
 ) -> Result<(Config, Vec<String>), Failure> {
     let reading = readable(configuration, environment)?;
-    let config = reading.config.map_err(|problems| refused(problems, &reading.faults))?;
+    let problems = reading.errors();
+    let config = reading.config.map_err(|_same| refused(&problems))?;
     let said = reading.faults.iter().chain(&reading.warnings).map(ToString::to_string).collect();
     Ok((config, said))
 }
@@ -281,8 +283,7 @@ fn readable(
     Ok(configuration.read(environment))
 }
 
-fn refused(mut problems: Vec<Problem>, faults: &[Problem]) -> Failure {
-    problems.extend(faults.iter().cloned());
+fn refused(problems: &[Problem]) -> Failure {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let count = if lines.len() == 1 { "a problem" } else { "problems" };
     Failure::Configuration(format!("{count} in the configuration:\n  {}", lines.join("\n  ")))

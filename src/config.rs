@@ -9,6 +9,7 @@ mod live;
 mod near;
 mod object;
 mod own;
+mod process;
 mod providers;
 mod reference;
 mod resolvers;
@@ -32,11 +33,11 @@ use std::time::Duration;
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
 pub use crate::config::reference::{json_schema, markdown};
-use crate::config::tree::{Node, Place, Value, merge, shorten};
+use crate::config::tree::{Form, Node, Place, Value, merge, shorten};
 use crate::config::typed::Typed;
 use crate::config::walk::Walk;
 use crate::name::DomainPattern;
-use crate::resolver::Resolver;
+use crate::resolver::{Proxy, Resolver};
 use crate::rule;
 
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -99,7 +100,7 @@ fn file(sources: &Sources<'_>, walk: &mut Walk) -> Option<PathBuf> {
         && given != flag
     {
         let message = format!("names another file than --configfile {}", given.display());
-        walk.errors.push(Problem::at(&Place::whole("--configFile"), "", message));
+        walk.errors.push(Problem::at(&Place::flag("--configFile", 0), "", message));
     }
     given.or(flag)
 }
@@ -174,23 +175,30 @@ fn understand(
     let mut typed = walk.root(&tree, schema::ROOT);
     let no_variables = BTreeMap::new();
     settle::resolvers(&mut typed, around.environment.unwrap_or(&no_variables), &mut walk);
-    let config = build::config(&typed, around, &mut walk);
+    let mut config = build::config(&typed, around, &mut walk);
+    if let Some(environment) = around.environment {
+        config.surround(environment, &mut walk);
+    }
     settle::entry_points(&mut typed, &tree);
     walk.without_use(whole);
-    limit(&mut walk.errors, whole);
-    limit(&mut walk.faults, whole);
-    limit(&mut walk.warnings, whole);
+    let variables = process::shown(config.dns, config.proxy.as_ref());
+    let effective = Some(Effective::of(&typed, variables));
+    for problems in [&mut walk.errors, &mut walk.faults, &mut walk.warnings, &mut walk.advice] {
+        limit(problems, whole);
+    }
     let config = if walk.errors.is_empty() { Ok(config) } else { Err(walk.errors) };
-    let effective = Some(Effective::of(&typed));
-    Reading { faults: walk.faults, effective, ..Reading::of(config, walk.warnings) }
+    let (faults, advice) = (walk.faults, walk.advice);
+    Reading { faults, advice, effective, ..Reading::of(config, walk.warnings) }
 }
 
 /// Nobody reads more, and a broken generator can make very many.
 fn limit(problems: &mut Vec<Problem>, whole: &Place) {
+    Problem::sort(problems);
     let more = problems.len().saturating_sub(MAX_PROBLEMS);
     if more > 0 {
         problems.truncate(MAX_PROBLEMS);
-        problems.push(Problem::at(whole, "", format!("and {more} more of this kind")));
+        let problem = Problem::at(whole, "", format!("and {more} more of this kind"));
+        problems.push(Problem { order: (Form::Flag(usize::MAX), 0, 0), ..problem });
     }
 }
 
@@ -209,7 +217,21 @@ pub struct Config {
     /// `core.strictTLSOptions`: routes of one host with different TLS options are refused.
     pub strict_tls_options: bool,
     pub log: Log,
+    pub dns: DnsSwitches,
+    /// How CAs and the APIs of DNS providers are reached; every resolver has it in its `trust`.
+    pub proxy: Option<Proxy>,
     pub own: Own,
+}
+
+impl Config {
+    /// What holds for the whole process, whatever the configuration says.
+    fn surround(&mut self, environment: &BTreeMap<String, String>, walk: &mut Walk) {
+        self.dns = process::dns(environment, walk);
+        self.proxy = process::proxy(environment, walk);
+        for resolver in self.resolvers.values_mut().flatten() {
+            resolver.trust.proxy.clone_from(&self.proxy);
+        }
+    }
 }
 
 /// One listener. TLS and plain HTTP share it: the first byte of a connection tells them apart.
@@ -314,6 +336,15 @@ impl fmt::Debug for Token {
     }
 }
 
+/// What variables say about all DNS-01 challenges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DnsSwitches {
+    /// `LEGO_DISABLE_CNAME_SUPPORT`: records are set at the name itself, whatever it points to.
+    pub disable_cname_support: bool,
+    /// `LEGO_EXPERIMENTAL_DNS_TCP_ONLY`: DNS servers are asked by TCP only.
+    pub tcp_only: bool,
+}
+
 /// `log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -363,11 +394,22 @@ pub struct Problem {
     /// The key with its path, `certificatesResolvers.le.acme.keyType`; empty for the whole text.
     pub key: String,
     pub message: String,
+    order: (Form, usize, usize),
 }
 
 impl Problem {
     fn at(place: &Place, key: &str, message: impl Into<String>) -> Self {
-        Self { place: place.to_string(), key: key.to_owned(), message: message.into() }
+        Self {
+            place: place.to_string(),
+            key: key.to_owned(),
+            message: message.into(),
+            order: (place.form, place.line, place.column),
+        }
+    }
+
+    /// In the order of the file, then variables, then flags.
+    pub fn sort(problems: &mut [Self]) {
+        problems.sort_by_key(|problem| problem.order);
     }
 
     /// `value` stands at `field` instead of what was `expected`.
@@ -393,13 +435,24 @@ pub struct Reading {
     /// What is wrong with one resolver each, which costs only that resolver.
     pub faults: Vec<Problem>,
     pub warnings: Vec<Problem>,
+    /// Words on what is right and could be better.
+    pub advice: Vec<Problem>,
     /// There whenever the text could be read.
     pub effective: Option<Effective>,
 }
 
 impl Reading {
     fn of(config: Result<Config, Vec<Problem>>, warnings: Vec<Problem>) -> Self {
-        Self { config, faults: Vec::new(), warnings, effective: None }
+        Self { config, faults: Vec::new(), warnings, advice: Vec::new(), effective: None }
+    }
+
+    /// What is wrong with the structure and with single resolvers, all of it.
+    pub fn errors(&self) -> Vec<Problem> {
+        let structure = self.config.as_ref().err();
+        let mut errors: Vec<Problem> =
+            structure.into_iter().flatten().chain(&self.faults).cloned().collect();
+        Problem::sort(&mut errors);
+        errors
     }
 
     fn failed(problem: Problem) -> Self {

@@ -1,4 +1,6 @@
-//! Outgoing HTTPS: roots, expected server name, one time-out for the whole exchange, bounded replies.
+//! Outgoing HTTPS: roots, expected server name, proxy, one time-out for the whole exchange, bounded replies.
+
+mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
+use crate::http::tunnel::Connector;
 use crate::resolver::CaTrust;
 
 /// Replies of a CA are a few KiB; a chain with everything stays far below this.
@@ -41,7 +44,7 @@ pub enum Error {
 /// A client for one CA. Cloning shares its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pooled: Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pooled: Pooled<HttpsConnector<Connector>, Full<Bytes>>,
     timeout: Duration,
 }
 
@@ -61,7 +64,8 @@ impl Client {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT.min(timeout)));
-        let connector = builder.enable_http1().enable_http2().wrap_connector(tcp);
+        let connector = Connector::new(tcp, trust.proxy.as_ref())?;
+        let connector = builder.enable_http1().enable_http2().wrap_connector(connector);
         Ok(Self { pooled: Pooled::builder(TokioExecutor::new()).build(connector), timeout })
     }
 

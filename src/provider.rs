@@ -1,8 +1,8 @@
 //! DNS providers by code: names, and the variables that hold their credentials.
 
-/// One line a provider: code, aliases, name, variables that are needed, those of which one is
-/// enough, and `gone` if the service has shut down. Lists have commas; of names with `|` between
-/// them one is enough.
+/// One line a provider: code, aliases, name, variables that are needed, and `gone` if the service
+/// has shut down. Of sets of variables with `;` between them one is enough, a set is a list with
+/// commas, of names with `|` between them one is enough. None: credentials may come from elsewhere.
 const TABLE: &str = include_str!("provider.tsv");
 
 /// A DNS provider as Traefik's configuration names it.
@@ -12,8 +12,7 @@ pub struct Provider {
     aliases: &'static str,
     /// For people.
     pub name: &'static str,
-    all_of: &'static str,
-    any_of: &'static str,
+    needs: &'static str,
     /// Its service has shut down.
     pub gone: bool,
 }
@@ -26,8 +25,7 @@ pub fn all() -> impl Iterator<Item = Provider> {
             code: columns.next()?,
             aliases: columns.next()?,
             name: columns.next()?,
-            all_of: columns.next()?,
-            any_of: columns.next()?,
+            needs: columns.next()?,
             gone: columns.next()? == "gone",
         })
     })
@@ -46,25 +44,35 @@ impl Provider {
 
     /// The variables that it needs, for people.
     pub fn needs(&self) -> String {
-        let or = |names: &str, mark| names.replace(mark, " or ");
-        let all = list(self.all_of).map(|names| or(names, '|'));
-        let any = Some(or(self.any_of, ',')).filter(|names| !names.is_empty());
-        all.chain(any).collect::<Vec<_>>().join(", ")
+        let sets = self.sets().map(|set| list(set).map(shown).collect::<Vec<_>>().join(", "));
+        sets.collect::<Vec<_>>().join("; or ")
     }
 
     /// What is to be set still; `is_set` knows which variables are. Empty if nothing is known to
-    /// be missing.
+    /// be missing. Of several sets it is the one that is nearest to being whole.
     pub fn missing(&self, is_set: impl Fn(&str) -> bool) -> Vec<String> {
         let is_set = |name: &str| is_set(name) || is_set(&format!("{name}_FILE"));
-        let any = |names: &str| names.split('|').any(is_set);
-        let mut missing: Vec<String> = list(self.all_of)
-            .filter(|names| !any(names))
-            .map(|names| names.replace('|', " or "))
-            .collect();
-        if !self.any_of.is_empty() && !list(self.any_of).any(is_set) {
-            missing.push(self.any_of.replace(',', " or "));
+        let any = |names: &&str| names.split('|').any(is_set);
+        let lacks = |set| list(set).filter(|names| !any(names)).map(shown).collect::<Vec<_>>();
+        if self.needs.is_empty() || self.sets().any(|set| lacks(set).is_empty()) {
+            return Vec::new();
         }
-        missing
+        let begun = self.sets().filter(|set| list(set).any(|names| any(&names)));
+        match begun.map(lacks).min_by_key(Vec::len) {
+            Some(missing) => missing,
+            None => vec![self.needs()],
+        }
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &'static str> {
+        self.needs.split(';')
+    }
+}
+
+fn shown(names: &str) -> String {
+    match names.split_once('|') {
+        Some((first, others)) => format!("{first} (or {})", others.replace('|', ", ")),
+        None => names.to_owned(),
     }
 }
 
@@ -103,7 +111,37 @@ mod tests {
         assert_eq!(missing("desec", &[]), ["DESEC_TOKEN"]);
         assert!(missing("desec", &["DESEC_TOKEN_FILE"]).is_empty());
         assert_eq!(missing("autodns", &["AUTODNS_API_USER"]), ["AUTODNS_API_PASSWORD"]);
-        assert!(missing("cloudflare", &["CF_DNS_API_TOKEN"]).is_empty());
-        assert!(missing("manual", &[]).is_empty());
+        assert!(missing("manual", &[]).is_empty() && missing("route53", &[]).is_empty());
+    }
+
+    #[test]
+    fn one_whole_set_of_variables_is_enough_and_the_nearest_one_is_named() {
+        let missing = |code: &str, set: &[&str]| {
+            find(code).unwrap().missing(|it| set.contains(&it)).join(", ")
+        };
+        assert_eq!(missing("cloudflare", &["CF_DNS_API_TOKEN"]), "");
+        assert_eq!(missing("cloudflare", &["CF_API_EMAIL", "CLOUDFLARE_API_KEY_FILE"]), "");
+        assert_eq!(missing("cloudflare", &["CF_API_EMAIL"]), "CLOUDFLARE_API_KEY (or CF_API_KEY)");
+        assert_eq!(
+            missing("cloudflare", &["CF_ZONE_API_TOKEN"]),
+            "CLOUDFLARE_DNS_API_TOKEN (or CF_DNS_API_TOKEN); or CLOUDFLARE_EMAIL (or \
+             CF_API_EMAIL), CLOUDFLARE_API_KEY (or CF_API_KEY)"
+        );
+        assert_eq!(missing("rfc2136", &["RFC2136_NAMESERVER"]), "");
+        assert_eq!(missing("ovh", &["OVH_ENDPOINT", "OVH_CLIENT_ID"]), "OVH_CLIENT_SECRET");
+        assert_eq!(missing("joker", &["JOKER_USERNAME", "JOKER_PASSWORD"]), "");
+        assert_eq!(missing("cloudns", &["CLOUDNS_SUB_AUTH_ID", "CLOUDNS_AUTH_PASSWORD"]), "");
+        assert_eq!(missing("mythicbeasts", &["MYTHICBEASTS_USER_NAME"]), "MYTHICBEASTS_PASSWORD");
+        assert_eq!(missing("alidns", &["ALICLOUD_ACCESS_KEY"]), "ALICLOUD_SECRET_KEY");
+    }
+
+    #[test]
+    fn variables_are_names_of_variables() {
+        for provider in all() {
+            for name in provider.needs.split([';', ',', '|']).filter(|name| !name.is_empty()) {
+                let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                assert!(name.len() > 3 && name.chars().all(fits), "{}: {name}", provider.code);
+            }
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! One certificates resolver: who signs, with which key, how a name is proven. Every field is valid.
 
+mod proxy;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cert::KeyType;
 use crate::name::Name;
+
+pub use crate::resolver::proxy::Proxy;
 
 /// Certificates hold this many names at the CAs that say a number.
 const MAX_NAMES: usize = 100;
@@ -57,7 +61,7 @@ pub struct Resolver {
     pub taken_out: BTreeMap<ChallengeKind, String>,
 }
 
-/// `caCertificates`, `caSystemCertPool`, `caServerName`.
+/// The connection to the CA: `caCertificates`, `caSystemCertPool`, `caServerName`, and the proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CaTrust {
     /// PEM files; empty: the system's roots.
@@ -66,6 +70,8 @@ pub struct CaTrust {
     pub system_pool: bool,
     /// Expect this name in the CA's certificate instead of the URL's host.
     pub server_name: Option<String>,
+    /// `HTTPS_PROXY` and `NO_PROXY` of the process.
+    pub proxy: Option<Proxy>,
 }
 
 /// How names can be proven: those that are set, at least one.

@@ -208,7 +208,7 @@ fn filled(text: Option<String>) -> Option<Box<str>> {
     text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
-fn unreadable(error: serde_json::Error) -> Refusal {
+fn unreadable(error: &serde_json::Error) -> Refusal {
     let message = format!("the spec cannot be read: {error}; correct the field");
     Refusal::new(Reason::InvalidObject, message)
 }

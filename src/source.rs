@@ -7,15 +7,18 @@ use futures::StreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::networking::v1::IngressClass;
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
 use kube::runtime::watcher;
+use kube::{Api, Resource};
 
 use crate::api::{CertificateResolver, Object};
-use crate::cluster::{self, Seen, Trouble};
+use crate::cluster;
+use crate::cluster::{Definitions, IngressClass, Named, Seen, Trouble};
 use crate::config::Config;
-use crate::route::{self, Key, Kind, Presence, Route};
+use crate::route;
+use crate::route::{Key, Kind, Presence, Route};
+use crate::rule::Syntax;
 
 pub use crate::source::listings::{Listing, Listings};
 
@@ -122,18 +125,57 @@ pub fn places(config: &Config) -> Vec<Place> {
 
 /// All that routes are made of, for ever. A kind in trouble leaves the others alone.
 pub fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
-    let watches = places(config).into_iter().filter_map(|place| {
-        let resource = place.what.resource()?;
-        let api: Api<DynamicObject> = match &place.namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        let mut watch = watcher::Config::default();
-        watch.label_selector = label_selector(config, place.what);
-        let syntax = config.default_rule_syntax;
-        Some(cluster::watch(api, watch).map(move |seen| event(&place, syntax, seen)).boxed())
-    });
+    let watches = places(config).into_iter().filter_map(|place| watch(client, config, place));
     stream::select_all(watches).boxed()
+}
+
+fn watch(
+    client: &kube::Client,
+    config: &Config,
+    place: Place,
+) -> Option<BoxStream<'static, Event>> {
+    let resource = place.what.resource()?;
+    let namespace = place.namespace.as_deref();
+    let label_selector = label_selector(config, place.what);
+    let watch = watcher::Config { label_selector, ..watcher::Config::default() };
+    let syntax = config.default_rule_syntax;
+    let told = match place.what {
+        What::Services => cluster::watch(api::<Named>(client, &resource, namespace), watch)
+            .map(move |seen| event(&place, seen, named))
+            .boxed(),
+        What::Classes => cluster::watch(Api::<IngressClass>::all(client.clone()), watch)
+            .map(move |seen| event(&place, seen, class))
+            .boxed(),
+        What::Routes(Kind::Ingress) => {
+            cluster::watch(api::<cluster::Object>(client, &resource, namespace), watch)
+                .map(move |seen| event(&place, seen, |it| put(place.what, syntax, kept(it))))
+                .boxed()
+        }
+        What::Routes(_) | What::Resolvers => {
+            let definitions = definitions(config);
+            cluster::watch_custom(client.clone(), &resource, namespace, watch, definitions)
+                .map(move |seen| event(&place, seen, |it| put(place.what, syntax, kept(it))))
+                .boxed()
+        }
+    };
+    Some(told)
+}
+
+/// Whether the definition of a kind that is missing may be waited for.
+fn definitions(config: &Config) -> Definitions {
+    let disabled =
+        config.kubernetes_crd.as_ref().is_some_and(|crd| crd.disable_cluster_scope_resources);
+    if disabled { Definitions::Unwatched } else { Definitions::Watched }
+}
+
+fn api<K>(client: &kube::Client, resource: &ApiResource, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
 }
 
 fn label_selector(config: &Config, what: What) -> Option<String> {
@@ -144,17 +186,42 @@ fn label_selector(config: &Config, what: What) -> Option<String> {
     }
 }
 
-fn event(place: &Place, syntax: crate::rule::Syntax, seen: Seen<DynamicObject>) -> Event {
+fn event<K>(place: &Place, seen: Seen<K>, put: impl Fn(K) -> Event) -> Event {
     match seen {
-        Seen::Put(object) => put(place.what, syntax, object.into()),
+        Seen::Put(object) => put(object),
         Seen::Gone { namespace, name } => gone(place.what, namespace, name),
         Seen::Synced => Event::Synced(place.clone()),
         Seen::Trouble(trouble) => Event::Trouble(place.clone(), trouble),
     }
 }
 
+fn kept(object: cluster::Object) -> Object {
+    let metadata = object.metadata;
+    Object {
+        namespace: metadata.namespace.unwrap_or_default(),
+        name: metadata.name.unwrap_or_default(),
+        uid: metadata.uid.unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        created: metadata.creation_timestamp.map(|time| time.0),
+        annotations: metadata.annotations.unwrap_or_default(),
+        spec: object.spec,
+        status: object.status,
+    }
+}
+
+fn named(object: Named) -> Event {
+    let namespace = object.metadata.namespace.unwrap_or_default();
+    let name = object.metadata.name.unwrap_or_default();
+    Event::Service { namespace, name, is: Presence::There }
+}
+
+fn class(class: IngressClass) -> Event {
+    let controller = Some(class.controller().to_owned());
+    Event::Class { name: class.metadata.name.unwrap_or_default(), controller }
+}
+
 /// What one object tells.
-pub fn put(what: What, syntax: crate::rule::Syntax, object: Object) -> Event {
+pub fn put(what: What, syntax: Syntax, object: Object) -> Event {
     match what {
         What::Routes(kind) => Event::Put(Box::new(route::read(kind, &object, syntax))),
         What::Services => {

@@ -7,51 +7,29 @@ mod derive;
 mod hosts;
 mod services;
 mod settings;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
-use crate::cert::{Id, KeyType};
+use crate::cert::Id;
 use crate::config::{Config, Live};
-use crate::name::{Name, Names};
+use crate::name::Name;
 use crate::resolver::Resolver;
 use crate::route::{Judged, Key, Presence, Reason, Refusal, Route};
 use crate::world::classes::Classes;
-use crate::world::coverage::Coverage;
 use crate::world::derive::NOTHING;
 use crate::world::hosts::{Hosts, Owner};
 use crate::world::services::Services;
 use crate::world::settings::Settings;
+use crate::world::wants::Wants;
 
 pub use crate::world::derive::{Certificate, Derived};
 pub use crate::world::hosts::{Grip, Hold};
 pub use crate::world::settings::Purpose;
+pub use crate::world::wants::{Holding, Want};
 
 /// Names of one route that count for who owns a host; nobody has more of one route.
 const MAX_CLAIMS: usize = 1000;
-
-/// A certificate that at least one route leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    pub owner: String,
-    pub resolver: String,
-    pub names: Names,
-    /// In place of the resolver's, if a route says so.
-    pub key_type: Option<KeyType>,
-    /// Those of the certificates that it makes needless too.
-    pub routes: BTreeSet<Key>,
-}
-
-/// What is held of a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Holding {
-    #[default]
-    Nothing,
-    /// A certificate that is of no use any more.
-    Stale,
-    Valid,
-}
 
 /// Which certificates and routes have to be looked at again.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,9 +45,6 @@ impl Changed {
     }
 }
 
-/// Routes claiming one Secret: the oldest comes first and wins.
-type Claims = BTreeSet<(Timestamp, Key, Id)>;
-
 #[derive(Debug)]
 struct Entry {
     route: Route,
@@ -78,27 +53,15 @@ struct Entry {
 }
 
 #[derive(Debug)]
-struct Wanted {
-    owner: String,
-    resolver: String,
-    names: Names,
-    routes: BTreeSet<Key>,
-}
-
-#[derive(Debug)]
 pub struct World {
     settings: Settings,
     classes: Classes,
     services: Services,
     hosts: Hosts,
-    coverage: Coverage,
+    wants: Wants,
     routes: BTreeMap<Key, Entry>,
     /// Routes of other classes that may become ours when a class does.
     strangers: BTreeMap<Key, Route>,
-    wants: BTreeMap<Id, Wanted>,
-    held: BTreeMap<Id, Holding>,
-    /// Namespace and name of a Secret that routes want filled.
-    copies: BTreeMap<(String, String), Claims>,
     /// By namespace, routes of which it is not known what they would want if they were right.
     unclear: BTreeMap<String, BTreeSet<Key>>,
     /// Routes that name a resolver, known or not.
@@ -116,12 +79,9 @@ impl World {
             classes: Classes::new(config),
             services: Services::default(),
             hosts,
-            coverage: Coverage::default(),
+            wants: Wants::default(),
             routes: BTreeMap::new(),
             strangers: BTreeMap::new(),
-            wants: BTreeMap::new(),
-            held: BTreeMap::new(),
-            copies: BTreeMap::new(),
             unclear: BTreeMap::new(),
             users: BTreeMap::new(),
         }
@@ -138,25 +98,17 @@ impl World {
 
     /// The certificate, if it is to be had: routes lead to it, and no other one makes it needless.
     pub fn want(&self, id: &Id) -> Option<Want> {
-        let wanted = self.wants.get(id).filter(|_| self.in_place_of(id) == id)?;
-        let routes = self.routes_of(id);
-        Some(Want {
-            owner: wanted.owner.clone(),
-            resolver: wanted.resolver.clone(),
-            names: wanted.names.clone(),
-            key_type: self.key_type(id, &routes),
-            routes,
-        })
+        self.wants.one(id)
     }
 
     /// Every certificate that is to be had.
     pub fn wants(&self) -> impl Iterator<Item = (&Id, Want)> {
-        self.wants.keys().filter_map(|id| Some((id, self.want(id)?)))
+        self.wants.ids().filter_map(|id| Some((id, self.want(id)?)))
     }
 
     /// Every certificate that a route leads to, needless ones too.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.wants.keys()
+        self.wants.ids()
     }
 
     pub fn route(&self, key: &Key) -> Option<(&Route, &Derived)> {
@@ -187,29 +139,17 @@ impl World {
     /// The certificate that stands in for `id`: itself, or one whose wildcards cover its names. A
     /// certificate that is held is left only for one that is held and valid.
     pub fn in_place_of<'a>(&'a self, id: &'a Id) -> &'a Id {
-        let Some(cover) = self.coverage.cover(id) else { return id };
-        let is_held = self.held.contains_key(id);
-        let is_safe = self.held.get(cover) == Some(&Holding::Valid);
-        if is_held && !is_safe { id } else { cover }
+        self.wants.in_place_of(id)
     }
 
-    /// Secrets of `owner` that are to hold the certificate `id`, each won by its oldest route.
-    pub fn copies_of(&self, id: &Id, owner: &str) -> Vec<String> {
-        let routes = self.routes_of(id);
-        let derived = routes.iter().filter_map(|key| self.routes.get(key)?.derived.as_deref());
-        let secrets = derived.flat_map(|derived| &derived.certificates);
-        let secrets: BTreeSet<&String> = secrets
-            .filter(|wanted| self.in_place_of(&wanted.id) == id)
-            .filter_map(|wanted| wanted.secret_name.as_ref())
-            .collect();
-        let wins = |name: &&&String| self.winner(owner, name).is_some_and(|winner| winner == id);
-        secrets.iter().filter(wins).map(|name| (*name).clone()).collect()
+    /// Namespace and name of the Secrets that are to hold the certificate too.
+    pub fn copies_of(&self, id: &Id) -> BTreeSet<(String, String)> {
+        self.wants.copies_of(id)
     }
 
     /// The certificate that fills a Secret.
     pub fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
-        let claims = self.copies.get(&(namespace.to_owned(), secret.to_owned()))?;
-        claims.first().map(|(_, _, id)| self.in_place_of(id))
+        self.wants.winner(namespace, secret)
     }
 
     /// Why the Secret that a route names for `wanted` does not hold it, if so.
@@ -249,7 +189,7 @@ impl World {
         } else if old.is_some() {
             changed.routes.insert(key.clone());
         }
-        self.refresh(&names, owners, Some(key), &mut changed);
+        self.refresh(&names, &owners, Some(key), &mut changed);
         changed
     }
 
@@ -263,28 +203,14 @@ impl World {
         let names: BTreeSet<Name> = both.flat_map(|hold| hold.names.iter().cloned()).collect();
         let owners = self.hosts.owners(&names);
         self.hosts.hold(id, held);
-        self.refresh(&names, owners, None, &mut changed);
+        self.refresh(&names, &owners, None, &mut changed);
         changed
     }
 
     /// What is held of a certificate: whether a wildcard may take its place goes by that.
     pub fn note(&mut self, id: &Id, holding: Holding) -> Changed {
-        let before = self.held.get(id).copied().unwrap_or_default();
         let mut changed = Changed::default();
-        if before == holding {
-            return changed;
-        }
-        match holding {
-            Holding::Nothing => drop(self.held.remove(id)),
-            _ => drop(self.held.insert(id.clone(), holding)),
-        }
-        if let Some(cover) = self.coverage.cover(id).cloned() {
-            changed.ids.extend([id.clone(), cover]);
-        }
-        let covered: Vec<Id> = self.coverage.covered_by(id).cloned().collect();
-        for id in covered {
-            self.touch(&id, &mut changed);
-        }
+        self.wants.note(id, holding, &mut changed);
         changed
     }
 
@@ -348,7 +274,7 @@ impl World {
         if self.classes.is_ours(&route) {
             return Some(route);
         }
-        if self.classes.may_change(&route) {
+        if classes::may_change(&route) {
             self.strangers.insert(route.key.clone(), route);
         }
         None
@@ -358,7 +284,7 @@ impl World {
     fn refresh(
         &mut self,
         names: &BTreeSet<Name>,
-        owners_before: Vec<Owner>,
+        owners_before: &[Owner],
         but: Option<&Key>,
         changed: &mut Changed,
     ) {
@@ -421,33 +347,9 @@ impl World {
         let Some(derived) = derived else { return Some(route) };
         changed.routes.insert(key.clone());
         for wanted in &derived.certificates {
-            changed.ids.insert(wanted.id.clone());
-            self.drop_want(&wanted.id, key, changed);
-            if let Some(secret) = &wanted.secret_name {
-                let place = (key.namespace.to_string(), secret.clone());
-                if let Some(claims) = self.copies.get_mut(&place) {
-                    claims.remove(&claim(&route, &wanted.id));
-                    if claims.is_empty() {
-                        self.copies.remove(&place);
-                    }
-                }
-                self.touch_claimants(&place, changed);
-            }
+            self.wants.drop_one(&route, wanted, changed);
         }
         Some(route)
-    }
-
-    fn drop_want(&mut self, id: &Id, key: &Key, changed: &mut Changed) {
-        let Some(wanted) = self.wants.get_mut(id) else { return };
-        wanted.routes.remove(key);
-        if wanted.routes.is_empty() {
-            self.wants.remove(id);
-            let cover = self.coverage.cover(id).cloned();
-            changed.ids.extend(cover);
-            for other in self.coverage.remove(id) {
-                self.touch(&other, changed);
-            }
-        }
     }
 
     fn remember(&mut self, route: &Route, derived: Option<&Derived>, changed: &mut Changed) {
@@ -458,41 +360,7 @@ impl World {
             unclear.insert(route.key.clone());
         }
         for wanted in &derived.certificates {
-            changed.ids.insert(wanted.id.clone());
-            self.add_want(wanted, &route.key, changed);
-            if let Some(secret) = &wanted.secret_name {
-                let place = (route.key.namespace.to_string(), secret.clone());
-                let claims = self.copies.entry(place.clone()).or_default();
-                claims.insert(claim(route, &wanted.id));
-                self.touch_claimants(&place, changed);
-            }
-        }
-    }
-
-    fn add_want(&mut self, wanted: &Certificate, key: &Key, changed: &mut Changed) {
-        let id = &wanted.id;
-        if !self.wants.contains_key(id) {
-            let scope = (wanted.owner.clone(), wanted.resolver.clone());
-            for other in self.coverage.add(id, scope, &wanted.names) {
-                self.touch(&other, changed);
-            }
-        }
-        let want = self.wants.entry(id.clone()).or_insert_with(|| Wanted {
-            owner: wanted.owner.clone(),
-            resolver: wanted.resolver.clone(),
-            names: wanted.names.clone(),
-            routes: BTreeSet::new(),
-        });
-        want.routes.insert(key.clone());
-        changed.ids.extend(self.coverage.cover(id).cloned());
-    }
-
-    /// What stands in for `id` may be another than before.
-    fn touch(&self, id: &Id, changed: &mut Changed) {
-        changed.ids.insert(id.clone());
-        changed.ids.extend(self.coverage.cover(id).cloned());
-        if let Some(wanted) = self.wants.get(id) {
-            changed.routes.extend(wanted.routes.iter().cloned());
+            self.wants.add(route, wanted, changed);
         }
     }
 
@@ -527,35 +395,6 @@ impl World {
             }
         }
     }
-
-    /// Who fills a Secret may have changed for every route that names it.
-    fn touch_claimants(&self, place: &(String, String), changed: &mut Changed) {
-        for (_, key, id) in self.copies.get(place).into_iter().flatten() {
-            changed.routes.insert(key.clone());
-            changed.ids.insert(id.clone());
-            changed.ids.extend(self.coverage.cover(id).cloned());
-        }
-    }
-
-    fn routes_of(&self, id: &Id) -> BTreeSet<Key> {
-        let covered = self.coverage.covered_by(id).filter(|other| self.in_place_of(other) == id);
-        let wants = covered.chain([id]).filter_map(|id| self.wants.get(id));
-        wants.flat_map(|wanted| wanted.routes.iter().cloned()).collect()
-    }
-
-    /// That of the oldest route that gives one.
-    fn key_type(&self, id: &Id, routes: &BTreeSet<Key>) -> Option<KeyType> {
-        let entries = routes.iter().filter_map(|key| self.routes.get(key));
-        let given = entries.filter_map(|entry| {
-            let derived = entry.derived.as_deref()?;
-            let wanted = derived.certificates.iter().find(|wanted| wanted.id == *id)?;
-            Some((
-                (entry.route.created.unwrap_or(Timestamp::MAX), &entry.route.key),
-                wanted.key_type?,
-            ))
-        });
-        given.min_by_key(|(age, _)| *age).map(|(_, key_type)| key_type)
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -577,10 +416,6 @@ fn owned_elsewhere(name: &Name) -> Refusal {
 
 fn claimed(route: &Route) -> BTreeSet<Name> {
     route.hosts().take(MAX_CLAIMS).cloned().collect()
-}
-
-fn claim(route: &Route, id: &Id) -> (Timestamp, Key, Id) {
-    (route.created.unwrap_or(Timestamp::MAX), route.key.clone(), id.clone())
 }
 
 #[cfg(test)]

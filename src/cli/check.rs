@@ -41,7 +41,7 @@ impl Check {
             return print(&config::markdown());
         }
         let reading = self.configuration.read(environment);
-        let errors = errors(&reading);
+        let errors = reading.errors();
         match self.output {
             Form::Json => print(&format!("{:#}\n", json(&reading)))?,
             Form::Text => {
@@ -51,8 +51,10 @@ impl Check {
                 for problem in &reading.warnings {
                     say(&format!("warning: {problem}"));
                 }
+                for problem in &reading.advice {
+                    say(&format!("advice: {problem}"));
+                }
                 if let Some(effective) = &reading.effective {
-                    advise(&effective.part("certificatesResolvers"));
                     print(&effective.text())?;
                 }
             }
@@ -65,32 +67,20 @@ impl Check {
     }
 }
 
-/// Words on what is right and could be better.
-fn advise(resolvers: &Value) {
-    for (name, resolver) in resolvers.as_object().into_iter().flatten() {
-        if resolver.pointer("/acme/keyType").and_then(Value::as_str) == Some("RSA4096") {
-            let better = "keyType: EC256 is as strong, and its handshakes cost far less";
-            say(&format!("advice: certificatesResolvers.{name}.acme: {better}"));
-        }
-    }
-}
-
-fn errors(reading: &Reading) -> Vec<Problem> {
-    let structure = reading.config.as_ref().err();
-    structure.into_iter().flatten().chain(&reading.faults).cloned().collect()
-}
-
 fn json(reading: &Reading) -> Value {
-    let errors = errors(reading);
+    let errors = reading.errors();
+    let mut warnings = [reading.warnings.as_slice(), &reading.advice].concat();
+    Problem::sort(&mut warnings);
     let mut answer = json!({
         "ok": errors.is_empty(),
         "errors": list(&errors),
-        "warnings": list(&reading.warnings),
+        "warnings": list(&warnings),
     });
     if let (Some(effective), Some(answer)) = (&reading.effective, answer.as_object_mut()) {
         for part in ["entryPoints", "certificatesResolvers"] {
             answer.insert(part.to_owned(), effective.part(part));
         }
+        answer.insert("variables".to_owned(), effective.variables());
     }
     answer
 }

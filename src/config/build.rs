@@ -6,8 +6,8 @@ use crate::config::typed::{Is, Typed};
 use crate::config::value::{self, Address};
 use crate::config::walk::Walk;
 use crate::config::{
-    Config, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect, Surroundings,
-    own, providers, resolvers,
+    Config, DnsSwitches, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect,
+    Surroundings, own, providers, resolvers,
 };
 use crate::rule::Syntax;
 
@@ -28,6 +28,8 @@ pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) ->
         default_rule_syntax: rule_syntax(root, walk),
         strict_tls_options: root.boolean("core.strictTLSOptions").unwrap_or_default(),
         log: log(root, walk),
+        dns: DnsSwitches::default(),
+        proxy: None,
         own: own::own(root, walk),
         entry_points,
     }

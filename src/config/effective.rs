@@ -12,6 +12,8 @@ const HIDDEN: &str = "***";
 #[derive(Debug)]
 pub struct Effective {
     root: Shown,
+    /// Of the process, without secrets.
+    variables: Vec<(&'static str, String)>,
 }
 
 #[derive(Debug)]
@@ -32,9 +34,9 @@ enum What {
 }
 
 impl Effective {
-    pub(super) fn of(root: &Typed) -> Self {
+    pub(super) fn of(root: &Typed, variables: Vec<(&'static str, String)>) -> Self {
         let what = section(ROOT, Some(root));
-        Self { root: Shown { origin: None, honoured: true, what } }
+        Self { root: Shown { origin: None, honoured: true, what }, variables }
     }
 
     /// One part of it, such as `entryPoints`; durations are seconds.
@@ -47,7 +49,16 @@ impl Effective {
     pub fn text(&self) -> String {
         let mut out = String::new();
         self.root.lines(&mut out, 0);
+        for (name, value) in &self.variables {
+            out.extend(["# ", name, ": ", value, "\n"]);
+        }
         out
+    }
+
+    /// Variables that are no keys and hold for the whole process.
+    pub fn variables(&self) -> Value {
+        let entries = self.variables.iter();
+        entries.map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect()
     }
 }
 

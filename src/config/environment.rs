@@ -24,7 +24,7 @@ pub(super) fn parse(
         if injected(name, value) {
             continue;
         }
-        let place = Place::whole(&shorten(name));
+        let place = Place::variable(&shorten(name));
         let Some(steps) = steps(rest) else {
             not_ours(rest, &place, walk);
             continue;

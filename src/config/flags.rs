@@ -33,23 +33,23 @@ pub(super) fn parse(flags: &[String], walk: &mut Walk) -> Option<Node> {
         if word == "--" {
             if rest.next().is_some() {
                 let message = "what follows `--` is left out, as in Traefik";
-                walk.warnings.push(Problem::at(&Place::whole("--"), "", message));
+                walk.warnings.push(Problem::at(&Place::flag("--", number), "", message));
             }
             break;
         }
-        if let Err(message) = flag(word, &mut words) {
+        if let Err(message) = flag(word, number, &mut words) {
             // A word without a dash may be a value, and secret.
             let name = match word.split('=').next() {
                 Some(name) if name.starts_with('-') => shorten(name),
                 _ => format!("word {number} of the flags"),
             };
-            walk.errors.push(Problem::at(&Place::whole(&name), "", message));
+            walk.errors.push(Problem::at(&Place::flag(&name, number), "", message));
         }
     }
     words.tree(SOURCE, walk)
 }
 
-fn flag(word: &str, words: &mut Words) -> Result<(), String> {
+fn flag(word: &str, number: usize, words: &mut Words) -> Result<(), String> {
     let (dashed, value) = match word.split_once('=') {
         Some((dashed, value)) => (dashed, Some(value)),
         None => (word, None),
@@ -77,7 +77,7 @@ fn flag(word: &str, words: &mut Words) -> Result<(), String> {
         ) => return Err("has no value; write it behind a `=`".to_owned()),
         (None, _) => "true",
     };
-    words.set(&steps, value, Place::whole(&shorten(dashed)))
+    words.set(&steps, value, Place::flag(&shorten(dashed), number))
 }
 
 /// `a.b[0].c`

@@ -12,7 +12,7 @@ const KEY: &str = "spec.acme";
 
 impl Config {
     /// The resolver that `acme`, the `spec.acme` of the `CertificateResolver` `name`, describes.
-    /// `Err`: why it cannot be used. The problems are errors and warnings, in this order.
+    /// `Err`: why it cannot be used. The problems are errors and then warnings.
     pub fn resolver_from(
         &self,
         name: &str,
@@ -22,7 +22,10 @@ impl Config {
         let mut walk = Walk::default();
         let mut typed = walk.part(&node(acme, &whole), KEY, ACME_OF_OBJECT);
         settle::acme(&mut typed, &mut walk);
-        let resolver = resolvers::of_object(name, &typed, &self.entry_points, &mut walk);
+        let mut resolver = resolvers::of_object(name, &typed, &self.entry_points, &mut walk);
+        if let Ok(resolver) = &mut resolver {
+            resolver.trust.proxy.clone_from(&self.proxy);
+        }
         walk.without_use(&whole);
         let structure: Vec<String> =
             walk.errors.iter().map(|one| format!("{}: {}", one.key, one.message)).collect();

@@ -187,14 +187,31 @@ impl<'a> Look<'a> {
     }
 
     fn key_type(&mut self) -> KeyType {
-        let Some(given) = self.acme.filled("keyType") else { return KeyType::Rsa4096 };
+        let Some(given) = self.acme.filled("keyType") else {
+            if !self.is_broken("keyType") {
+                self.advise_keys("RSA4096 by default");
+            }
+            return KeyType::Rsa4096;
+        };
         let known = KeyType::ALL.into_iter().find(|known| known.as_str() == given);
+        if matches!(known, Some(KeyType::Rsa4096 | KeyType::Rsa8192)) {
+            self.advise_keys(&given);
+        }
         known.unwrap_or_else(|| {
             let all = KeyType::ALL.map(KeyType::as_str).join(", ");
             let shown = shorten(&given);
             self.fault("keyType", &format!("`{shown}` is unknown; expected one of {all}"));
             KeyType::Rsa4096
         })
+    }
+
+    fn advise_keys(&mut self, present: &str) {
+        let field = self.acme.at("keyType").unwrap_or(self.acme);
+        let message = format!(
+            "{present}; EC256 is as strong, and its handshakes cost far less: keyType: EC256"
+        );
+        let path = format!("{}.keyType", self.acme.key);
+        self.walk.advice.push(Problem::at(&field.place, &path, message));
     }
 
     fn certificates_duration(&mut self) -> Duration {
@@ -354,6 +371,7 @@ impl<'a> Look<'a> {
             certificates: acme.texts("caCertificates").iter().map(PathBuf::from).collect(),
             system_pool: acme.boolean("caSystemCertPool").unwrap_or_default(),
             server_name: acme.filled("caServerName"),
+            proxy: None,
         }
     }
 }

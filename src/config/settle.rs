@@ -65,7 +65,7 @@ fn ca_of_environment(acme: &mut Typed, environment: &BTreeMap<String, String>, w
     if !acme.texts("caCertificates").is_empty() || acme.filled("caServerName").is_some() {
         return;
     }
-    let place = Place::whole("LEGO_CA_CERTIFICATES");
+    let place = Place::variable("LEGO_CA_CERTIFICATES");
     let key = format!("{}.caCertificates", acme.key);
     let path = |path: &str| Typed {
         place: place.clone(),
@@ -75,10 +75,10 @@ fn ca_of_environment(acme: &mut Typed, environment: &BTreeMap<String, String>, w
     let paths = paths.split(':').filter(|path| !path.is_empty()).map(path).collect();
     acme.add("caCertificates", &place, Is::List(paths));
     if let Some(name) = set("LEGO_CA_SERVER_NAME") {
-        acme.add("caServerName", &Place::whole("LEGO_CA_SERVER_NAME"), Is::Text(name.clone()));
+        acme.add("caServerName", &Place::variable("LEGO_CA_SERVER_NAME"), Is::Text(name.clone()));
     }
     if let Some(value) = set("LEGO_CA_SYSTEM_CERT_POOL") {
-        let place = Place::whole("LEGO_CA_SYSTEM_CERT_POOL");
+        let place = Place::variable("LEGO_CA_SYSTEM_CERT_POOL");
         match boolean(value) {
             Ok(yes) => acme.add("caSystemCertPool", &place, Is::Bool(yes)),
             Err(expected) => walk.warnings.push(Problem::at(&place, "", expected)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::toml::de::{DeTable, DeValue};
 
 use crate::config::Problem;
-use crate::config::tree::{Entry, Node, Place, Value};
+use crate::config::tree::{Entry, Form, Node, Place, Value};
 
 /// With a syntax error there is no tree.
 pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
@@ -43,7 +43,7 @@ impl Reader<'_> {
             bytes @ COUNTED.. => bytes,
             _ => self.text.get(start..byte).unwrap_or_default().chars().count(),
         };
-        Place { source: Arc::clone(&self.source), line, column: column + 1 }
+        Place { source: Arc::clone(&self.source), line, column: column + 1, form: Form::File }
     }
 
     fn table(&self, table: &DeTable<'_>) -> Value {

@@ -13,11 +13,30 @@ pub(super) struct Place {
     pub(super) source: Arc<str>,
     pub(super) line: usize,
     pub(super) column: usize,
+    pub(super) form: Form,
+}
+
+/// What a source is, in the order in which problems are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    File,
+    Variable,
+    /// The how manieth word, from 1.
+    Flag(usize),
 }
 
 impl Place {
+    /// A file, or whatever else has no lines.
     pub(super) fn whole(source: &str) -> Self {
-        Self { source: source.into(), line: 0, column: 0 }
+        Self { source: source.into(), line: 0, column: 0, form: Form::File }
+    }
+
+    pub(super) fn variable(name: &str) -> Self {
+        Self { form: Form::Variable, ..Self::whole(name) }
+    }
+
+    pub(super) fn flag(name: &str, number: usize) -> Self {
+        Self { form: Form::Flag(number), ..Self::whole(name) }
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Walk {
     /// What makes one resolver unusable, and nothing else.
     pub(super) faults: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// Words on what is right and could be better.
+    pub(super) advice: Vec<Problem>,
     /// Paths of keys with [`Meaning::NotYet`].
     pub(super) not_yet: Vec<String>,
     /// Paths of keys with [`Meaning::Foreign`].

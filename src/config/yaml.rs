@@ -6,7 +6,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use crate::config::Problem;
-use crate::config::tree::{Entry, Node, Place, Value, shorten};
+use crate::config::tree::{Entry, Form, Node, Place, Value, shorten};
 
 /// Containers inside one another. The tree may be walked by recursion because of it.
 const MAX_DEPTH: usize = 64;
@@ -97,7 +97,12 @@ impl Builder {
     }
 
     fn place(&self, at: Marker) -> Place {
-        Place { source: Arc::clone(&self.source), line: at.line(), column: at.col() + 1 }
+        Place {
+            source: Arc::clone(&self.source),
+            line: at.line(),
+            column: at.col() + 1,
+            form: Form::File,
+        }
     }
 
     fn fault(&self, at: Marker, message: impl Into<String>) -> Problem {

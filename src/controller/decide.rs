@@ -155,13 +155,8 @@ fn tell(leader: &Leader, news: News) {
 
 /// Asks for the copies that routes name, once per certificate that is new.
 fn fill_copies(leader: &mut Leader, id: &Id, want: Option<&Want>) {
-    let places: Vec<Place> = want
-        .into_iter()
-        .flat_map(|want| {
-            let secrets = leader.world.copies_of(id, &want.owner).into_iter();
-            secrets.map(|secret| (want.owner.clone(), secret))
-        })
-        .collect();
+    let places = want.map(|_| leader.world.copies_of(id)).unwrap_or_default();
+    let places: Vec<Place> = places.into_iter().collect();
     for place in leader.records.drop_copies(id, &places) {
         leader.filled.remove(&place);
         drop(leader.copies.send(Command::Leave(place)));

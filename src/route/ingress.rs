@@ -15,7 +15,7 @@ use crate::route::{Class, Entry, Part, Refusal, Service, Spec, Tls};
 const PREFIX: &str = "traefik.ingress.kubernetes.io/router.";
 
 pub(super) fn read(spec: &Value, notes: &Annotations) -> Result<Spec, Refusal> {
-    let typed = IngressSpec::deserialize(spec).map_err(super::unreadable)?;
+    let typed = IngressSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     let router = router(notes);
     let entry_points = router.get("entrypoints").map_or("", String::as_str);
     let parts: Vec<Part> = typed.rules.iter().flatten().flat_map(parts_of).collect();

@@ -15,7 +15,7 @@ use crate::route::{Class, Entry, Kind, Part, Reason, Refusal, Service, Spec, Tls
 use crate::rule::{Protocol, Syntax};
 
 pub(super) fn http(spec: &Value, syntax: Syntax) -> Result<Spec, Refusal> {
-    let typed = IngressRouteSpec::deserialize(spec).map_err(super::unreadable)?;
+    let typed = IngressRouteSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     Ok(Spec {
         class: typed.ingress_class_name.map(|class| Class::Spec(class.into())),
         entry_points: typed.entry_points.into_iter().map(Into::into).collect(),
@@ -26,7 +26,8 @@ pub(super) fn http(spec: &Value, syntax: Syntax) -> Result<Spec, Refusal> {
 }
 
 pub(super) fn tcp(spec: &Value, syntax: Syntax) -> Result<Spec, Refusal> {
-    let typed = IngressRouteTcpSpec::deserialize(spec).map_err(super::unreadable)?;
+    let typed =
+        IngressRouteTcpSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     let passes = typed.tls.as_ref().is_some_and(|tls| tls.passthrough == Some(true));
     let fault = passes.then(|| {
         let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";

@@ -14,7 +14,7 @@ use crate::route::{Entry, Kind, Refusal, Spec, Tls};
 pub const DEFAULT: &str = "default";
 
 pub(super) fn read(spec: &Value) -> Result<Spec, Refusal> {
-    let typed = TlsStoreSpec::deserialize(spec).map_err(super::unreadable)?;
+    let typed = TlsStoreSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     let provided = typed.default_certificate.is_some();
     let generated = typed.default_generated_cert.filter(|_| !provided);
     let tls = generated.map(|wanted| {

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::*;
 
-#[expect(clippy::needless_pass_by_value, reason = "made where it is given")]
 fn object(spec: serde_json::Value) -> Object {
     Object {
         namespace: "shop".to_owned(),

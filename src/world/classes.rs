@@ -57,11 +57,6 @@ impl Classes {
         }
     }
 
-    /// Whether a class that comes may make the route ours.
-    pub(super) fn may_change(&self, route: &Route) -> bool {
-        route.key.kind == Kind::Ingress && matches!(route.class, Class::Spec(_))
-    }
-
     /// With a configured class only that one; then any class of ours.
     fn is_our_class(&self, name: &str) -> bool {
         match &self.known {
@@ -71,6 +66,11 @@ impl Classes {
             None => name == self.ingresses,
         }
     }
+}
+
+/// Whether a class that comes may make the route ours.
+pub(super) fn may_change(route: &Route) -> bool {
+    route.key.kind == Kind::Ingress && matches!(route.class, Class::Spec(_))
 }
 
 /// Traefik's filter: the configured class; without one, no class or `traefik`.

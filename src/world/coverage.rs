@@ -205,9 +205,9 @@ fn key(name: &Name) -> Name {
 }
 
 /// Whether the wildcards of `these` cover each of `those`.
-fn covers(these: &Names, those: &Names) -> bool {
+fn covers(these: &Names, others: &Names) -> bool {
     let wildcards: Vec<&Name> = these.iter().filter(|name| name.is_wildcard()).collect();
-    those.iter().all(|name| wildcards.iter().any(|wildcard| wildcard.covers(name)))
+    others.iter().all(|name| wildcards.iter().any(|wildcard| wildcard.covers(name)))
 }
 
 fn drop_from<T: Ord>(

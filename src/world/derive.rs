@@ -218,7 +218,7 @@ fn grant(
             parts
                 .iter()
                 .filter(|part| is_broken(part))
-                .flat_map(|part| part.as_ref().err())
+                .filter_map(|part| part.as_ref().err())
                 .for_each(&mut refuse);
             if !parts.is_empty() && parts.iter().all(is_broken) {
                 return;

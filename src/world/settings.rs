@@ -146,9 +146,9 @@ impl Settings {
 
     /// Whether the route is served at all; maybe with a warning.
     pub(super) fn entry_points(&self, route: &Route) -> Result<Option<String>, Refusal> {
-        let unknown = |name: &&Box<str>| !self.entry_points.contains_key(&***name);
+        let unknown = |name: &&str| !self.entry_points.contains_key(*name);
         let missing: Vec<&str> =
-            route.entry_points.iter().filter(unknown).map(|it| &**it).collect();
+            route.entry_points.iter().map(|it| &**it).filter(unknown).collect();
         let Some(first) = missing.first() else { return Ok(None) };
         let message = format!(
             "entry point `{first}` is not in the configuration{}",

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config;
-use crate::name::Name;
+use crate::name::{Name, Names};
 use crate::route;
 use crate::route::{Class, Kind, Part, Service, Tls};
 
@@ -30,6 +30,7 @@ fn names(text: &str) -> Names {
     Names::new(text.split(',').map(|name| Name::parse(name).unwrap())).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field has it")]
 fn tls(resolver: Option<&str>) -> Option<Box<Tls>> {
     Some(Box::new(Tls { resolver: resolver.map(Into::into), ..Tls::default() }))
 }
@@ -67,6 +68,10 @@ fn with_secret(mut route: Route, secret: &str, created: &str) -> Route {
 
 fn id(text: &str) -> Id {
     Id::of("shop", "le", &names(text))
+}
+
+fn copies(world: &World, text: &str) -> Vec<String> {
+    world.copies_of(&id(text)).into_iter().map(|(_, name)| name).collect()
 }
 
 fn put(world: &mut World, route: &Route) -> Changed {
@@ -135,14 +140,14 @@ fn the_oldest_route_fills_a_secret_that_several_name() {
     let young = with_secret(route("young", &["b.x"]), "s", "2026-01-02T00:00:00Z");
     let old = with_secret(route("old", &["a.x"]), "s", "2026-01-01T00:00:00Z");
     put(&mut world, &young);
-    assert_eq!(world.copies_of(&id("b.x"), "shop"), ["s"]);
+    assert_eq!(copies(&world, "b.x"), ["s"]);
     let changed = put(&mut world, &old);
     assert!(changed.ids.contains(&id("b.x")), "the loser is looked at again");
-    assert_eq!(world.copies_of(&id("a.x"), "shop"), ["s"]);
-    assert!(world.copies_of(&id("b.x"), "shop").is_empty());
+    assert_eq!(copies(&world, "a.x"), ["s"]);
+    assert!(copies(&world, "b.x").is_empty());
     let changed = world.apply(&old.key, None);
     assert!(changed.ids.contains(&id("b.x")), "the loser wins now");
-    assert_eq!(world.copies_of(&id("b.x"), "shop"), ["s"]);
+    assert_eq!(copies(&world, "b.x"), ["s"]);
 }
 
 #[test]
@@ -281,17 +286,17 @@ fn a_host_belongs_to_the_namespace_of_its_oldest_route_in_any_order_of_arrival()
 #[test]
 fn a_namespace_that_holds_a_certificate_keeps_its_hosts_when_its_route_is_made_anew() {
     let mut world = world();
-    let held = id("a.x");
+    let certificate = id("a.x");
     let since = "2025-01-01T00:00:00Z".parse().unwrap();
     let hold = |grip| Hold { since, namespace: "shop".to_owned(), names: names("a.x"), grip };
-    world.hold(&held, Some(hold(Grip::Firm)));
+    world.hold(&certificate, Some(hold(Grip::Firm)));
     put(&mut world, &of("evil", "r", 1, &["a.x"]));
     assert_eq!(owners(&world), Vec::<String>::new());
     put(&mut world, &of("shop", "r", 9, &["a.x"]));
     assert_eq!(owners(&world), ["shop: a.x"]);
     world.apply(&of("shop", "r", 9, &[]).key, None);
     assert_eq!(owners(&world), Vec::<String>::new(), "a while after its last route too");
-    let changed = world.hold(&held, Some(hold(Grip::WhileClaimed)));
+    let changed = world.hold(&certificate, Some(hold(Grip::WhileClaimed)));
     assert!(changed.routes.contains(&of("evil", "r", 1, &[]).key));
     assert_eq!(owners(&world), ["evil: a.x"]);
 }
@@ -383,7 +388,7 @@ fn a_name_under_a_wildcard_leads_to_no_certificate_of_its_own() {
     let wild = id("*.x.y,x.y");
     assert!(changed.ids.contains(&id("a.x.y")) && changed.routes.contains(&route("host", &[]).key));
     assert_eq!(world.want(&wild).unwrap().routes.len(), 2);
-    assert_eq!(world.copies_of(&wild, "shop"), ["s"]);
+    assert_eq!(copies(&world, "*.x.y,x.y"), ["s"]);
     world.apply(&route("wild", &[]).key, None);
     assert_eq!(owners(&world), ["shop: a.x.y"]);
     put(&mut world, &of("other", "wild", 1, &["*.x.y"]));

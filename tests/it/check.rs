@@ -48,12 +48,14 @@ fn variable(flag: &str) -> String {
     format!("TRAEFIK_{}={value}", name.to_uppercase().replace('.', "_"))
 }
 
-/// Only the places differ between the forms.
+/// Only the places differ between the forms, and so the order.
 fn without_places(mut answer: Value) -> Value {
     for list in ["errors", "warnings"] {
-        for problem in answer[list].as_array_mut().unwrap() {
+        let problems = answer[list].as_array_mut().unwrap();
+        for problem in problems.iter_mut() {
             problem.as_object_mut().unwrap().remove("place");
         }
+        problems.sort_by_key(Value::to_string);
     }
     answer
 }

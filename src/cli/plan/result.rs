@@ -85,7 +85,7 @@ fn certificate(world: &World, namespace: &str, id: &Id, want: Want) -> Certifica
         let kind = resolver?.challenge_of(name).ok()?;
         Some((name.as_str().to_owned(), kind.as_str()))
     };
-    let copies = world.copies_of(id, &want.owner).into_iter();
+    let copies = world.copies_of(id).into_iter();
     Certificate {
         names: want.names.iter().map(|name| name.as_str().to_owned()).collect(),
         challenges: want.names.iter().filter_map(challenge).collect(),
@@ -93,7 +93,7 @@ fn certificate(world: &World, namespace: &str, id: &Id, want: Want) -> Certifica
             namespace: namespace.to_owned(),
             name: format!("{CERTIFICATE_PREFIX}{id}"),
         },
-        copies: copies.map(|name| Secret { namespace: want.owner.clone(), name }).collect(),
+        copies: copies.map(|(namespace, name)| Secret { namespace, name }).collect(),
         routes: want.routes.iter().map(Key::shown).collect(),
         resolver: want.resolver,
     }
