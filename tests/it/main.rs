@@ -28,6 +28,7 @@ mod layers;
 mod look;
 mod options;
 mod owners;
+mod plans;
 mod proxied;
 mod real_parts;
 mod refusals;
