@@ -84,7 +84,7 @@ async fn begin(
     let (news, receiver) = mpsc::unbounded_channel();
     let publisher = publish::Publisher::new(
         settings.client.clone(),
-        &settings.namespace,
+        (&settings.namespace, scope(settings)),
         fence.clone(),
         settings.clock,
     );
@@ -104,6 +104,20 @@ async fn begin(
     let leader = leader::Leader::new(Arc::clone(settings), engine, records, (news, commands));
     run::run(leader, inputs).await;
     Ok(())
+}
+
+/// Where certificates are shown: where routes are read, and at home what the configuration itself
+/// asks for.
+fn scope(settings: &Settings) -> publish::Scope {
+    let places = source::places(&settings.config).into_iter();
+    let routes = places.filter(
+        |place| matches!(place.what, source::What::Routes(kind) if kind.resource().is_some()),
+    );
+    let scope: publish::Scope = routes.map(|place| place.namespace).collect();
+    if scope.contains(&None) {
+        return publish::Scope::from([None]);
+    }
+    scope.into_iter().chain([Some(settings.namespace.clone())]).collect()
 }
 
 /// A record that cannot be read is named and left alone; the others count.

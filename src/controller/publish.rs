@@ -23,7 +23,7 @@ use crate::controller::publish::certificates::Certificates;
 use crate::route::Key;
 use crate::store;
 
-pub(super) use crate::controller::publish::certificates::Shown;
+pub(super) use crate::controller::publish::certificates::{Scope, Shown};
 pub(super) use crate::controller::publish::routes::{RouteNews, Verdict};
 
 /// Pause before a write that failed is tried again.
@@ -62,12 +62,12 @@ enum Todo {
 impl Publisher {
     pub(super) fn new(
         client: Client,
-        controller: &str,
+        (controller, scope): (&str, Scope),
         fence: Fence,
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
-            certificates: Certificates::new(client.clone(), controller),
+            certificates: Certificates::new(client.clone(), controller, scope),
             client,
             fence,
             clock,

@@ -1,8 +1,9 @@
 //! AcmeCertificates, as they are and as they are to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
+use futures::stream;
 use futures::stream::BoxStream;
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::watcher;
@@ -37,11 +38,19 @@ pub(super) struct Certificates {
     /// Where the AcmeCertificate of an id was published.
     places: BTreeMap<Id, Place>,
     complete: bool,
-    synced: bool,
+    scope: Scope,
+    /// Of the scope, what has been listed.
+    synced: BTreeSet<Option<String>>,
 }
 
+/// Where routes may lead to certificates; `None` stands for every namespace.
+pub(in crate::controller) type Scope = BTreeSet<Option<String>>;
+
+/// What one of the watches saw, and which of them.
+pub(super) type Sight = (Option<String>, Seen<AcmeCertificate>);
+
 impl Certificates {
-    pub(super) fn new(client: Client, controller: &str) -> Self {
+    pub(super) fn new(client: Client, controller: &str, scope: Scope) -> Self {
         Self {
             client,
             controller: controller.to_owned(),
@@ -49,14 +58,21 @@ impl Certificates {
             desired: BTreeMap::new(),
             places: BTreeMap::new(),
             complete: false,
-            synced: false,
+            scope,
+            synced: BTreeSet::new(),
         }
     }
 
-    pub(super) fn watch(&self) -> BoxStream<'static, Seen<AcmeCertificate>> {
-        let all: Api<AcmeCertificate> = Api::all(self.client.clone());
+    pub(super) fn watch(&self) -> BoxStream<'static, Sight> {
         let ours = watcher::Config::default().labels(&format!("{LABEL}={}", self.controller));
-        cluster::watch(all, ours).boxed()
+        let watches = self.scope.iter().cloned().map(|place| {
+            let api: Api<AcmeCertificate> = match &place {
+                Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+                None => Api::all(self.client.clone()),
+            };
+            cluster::watch(api, ours.clone()).map(move |seen| (place.clone(), seen)).boxed()
+        });
+        stream::select_all(watches).boxed()
     }
 
     /// Returns the place to look at, if there is one.
@@ -73,7 +89,7 @@ impl Certificates {
     }
 
     /// Returns the places to look at.
-    pub(super) fn see(&mut self, seen: Seen<AcmeCertificate>) -> Vec<Place> {
+    pub(super) fn see(&mut self, (from, seen): Sight) -> Vec<Place> {
         match seen {
             Seen::Put(mut object) => {
                 object.metadata.managed_fields = None;
@@ -87,12 +103,16 @@ impl Certificates {
                 vec![place]
             }
             Seen::Synced => {
-                self.synced = true;
+                self.synced.insert(from);
                 self.all()
             }
             Seen::Trouble(trouble) => {
+                let place = from.map(|namespace| format!(" of namespace {namespace}"));
                 tracing::warn!(
-                    "AcmeCertificates cannot be watched: {trouble}; apply crds/ and the RBAC"
+                    "AcmeCertificates{} cannot be watched: {trouble}; none are shown there, and \
+                     certificates are got all the same. Apply crds/ and the rights in \
+                     docs/rights.md",
+                    place.unwrap_or_default()
                 );
                 Vec::new()
             }
@@ -110,10 +130,11 @@ impl Certificates {
     }
 
     pub(super) async fn write(&self, namespace: &str, name: &str) -> Result<(), store::Error> {
-        if !self.synced {
+        let place = (namespace.to_owned(), name.to_owned());
+        // Where nothing is watched, or not yet, it is not known what is there.
+        if !self.synced.contains(&None) && !self.synced.contains(&Some(place.0.clone())) {
             return Ok(());
         }
-        let place = (namespace.to_owned(), name.to_owned());
         let api: Api<AcmeCertificate> = Api::namespaced(self.client.clone(), namespace);
         let written = match (self.desired.get(&place), self.observed.get(&place)) {
             (Some(shown), None) => self.create(&api, name, shown).await,
