@@ -3,6 +3,7 @@
 //! Differences are written and nothing else; changes that come while a write is under way are
 //! gathered. What was edited or deleted by hand is put back.
 
+mod bounded;
 mod certificates;
 mod condition;
 mod events;

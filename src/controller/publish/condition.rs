@@ -3,6 +3,11 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::controller::publish::bounded;
+
+/// The API server takes 32 KiB; nobody reads more than this.
+const MAX_MESSAGE: usize = 4096;
+
 /// What is said of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word<'a> {
@@ -23,7 +28,7 @@ pub(super) fn ready(word: &Word<'_>, present: &[Condition], now: Timestamp) -> C
         type_: "Ready".to_owned(),
         status: status.to_owned(),
         reason: word.reason.to_owned(),
-        message: word.message.to_owned(),
+        message: bounded::cut(word.message, MAX_MESSAGE),
         last_transition_time: since,
         observed_generation: Some(word.generation),
     }

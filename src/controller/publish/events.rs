@@ -7,12 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
+use crate::controller::publish::bounded;
 use crate::controller::publish::routes::Verdict;
 use crate::route::Key;
 use crate::store;
 
 /// Of an Event's note (events.k8s.io/v1).
 const MAX_NOTE: usize = 1024;
+/// Of an object's name is taken what leaves room for what tells Events of one object apart.
+const MAX_NAME: usize = 200;
 
 /// Its name is made of what it says: said already, it exists already.
 pub(super) async fn write(
@@ -31,22 +34,14 @@ pub(super) async fn write(
 /// `None`: the route stands in a file, where no Event can be.
 fn event(key: &Key, uid: &str, verdict: &Verdict, now: Timestamp) -> Option<Event> {
     let resource = key.kind.resource()?;
-    let mut note = verdict.message.clone();
-    if note.len() > MAX_NOTE {
-        let mut end = MAX_NOTE - 3;
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push('…');
-    }
+    let note = bounded::cut(&verdict.message, MAX_NOTE);
     let said = [uid, verdict.reason, &note].join("\n");
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, said.as_bytes());
     let mut hash = data_encoding::HEXLOWER.encode(digest.as_ref());
     hash.truncate(16);
     Some(Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{hash}", key.name)),
+            name: Some(format!("{}{hash}", prefix(&key.name))),
             namespace: Some(key.namespace.to_string()),
             ..ObjectMeta::default()
         },
@@ -67,4 +62,10 @@ fn event(key: &Key, uid: &str, verdict: &Verdict, now: Timestamp) -> Option<Even
         }),
         ..Event::default()
     })
+}
+
+/// Names of objects are ASCII, 253 bytes at most, and no part of them ends in `-` or `.`.
+fn prefix(name: &str) -> String {
+    let short: String = name.chars().take(MAX_NAME).collect();
+    format!("{}.", short.trim_end_matches(['-', '.']))
 }
