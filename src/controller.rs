@@ -7,6 +7,7 @@ mod leader;
 mod lease;
 mod publish;
 mod records;
+mod resolvers;
 mod run;
 mod verdict;
 
@@ -94,14 +95,17 @@ async fn begin(
     let copies =
         copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
     tasks.spawn(copies.run(receiver));
+    let (wanted, is_wanted) = watch::channel(false);
     let inputs = run::Inputs {
         sources: source::cluster(&settings.client, &settings.config),
         certificates: store.certificates(),
+        secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
         reports: reported,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
-    let leader = leader::Leader::new(Arc::clone(settings), engine, records, (news, commands));
+    let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
+    let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
     run::run(leader, inputs).await;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What people see: AcmeCertificates, the status of our routes, Events on Traefik's. Output only.
+//! What people see: AcmeCertificates, the status of our routes and resolvers, Events on other
+//! routes. Output only.
 //!
 //! Differences are written and nothing else; changes that come while a write is under way are
 //! gathered. What was edited or deleted by hand is put back.
@@ -7,6 +8,7 @@ mod bounded;
 mod certificates;
 mod condition;
 mod events;
+mod resolvers;
 mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,7 @@ use crate::route::Key;
 use crate::store;
 
 pub(super) use crate::controller::publish::certificates::{Scope, Shown};
+pub(super) use crate::controller::publish::resolvers::ResolverNews;
 pub(super) use crate::controller::publish::routes::{RouteNews, Verdict};
 
 /// Pause before a write that failed is tried again.
@@ -41,6 +44,10 @@ pub(super) enum News {
         key: Key,
         news: Option<RouteNews>,
     },
+    Resolver {
+        name: String,
+        news: Option<ResolverNews>,
+    },
     /// Every certificate has been told once: AcmeCertificates of others are leftovers.
     Complete,
 }
@@ -51,12 +58,14 @@ pub(super) struct Publisher {
     clock: fn() -> Timestamp,
     certificates: Certificates,
     routes: BTreeMap<Key, RouteNews>,
+    resolvers: BTreeMap<String, ResolverNews>,
     todo: BTreeSet<Todo>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Todo {
     Certificate(String, String),
+    Resolver(String),
     Route(Key),
 }
 
@@ -73,6 +82,7 @@ impl Publisher {
             fence,
             clock,
             routes: BTreeMap::new(),
+            resolvers: BTreeMap::new(),
             todo: BTreeSet::new(),
         }
     }
@@ -115,6 +125,13 @@ impl Publisher {
                 }
                 self.todo.insert(Todo::Route(key));
             }
+            News::Resolver { name, news } => {
+                match news {
+                    Some(news) => drop(self.resolvers.insert(name.clone(), news)),
+                    None => drop(self.resolvers.remove(&name)),
+                }
+                self.todo.insert(Todo::Resolver(name));
+            }
             News::Complete => {
                 let places = self.certificates.complete();
                 self.look_at(places);
@@ -155,6 +172,10 @@ impl Publisher {
         let now = (self.clock)();
         match todo {
             Todo::Certificate(namespace, name) => self.certificates.write(namespace, name).await,
+            Todo::Resolver(name) => match self.resolvers.get(name) {
+                Some(news) => resolvers::write(&self.client, name, news, now).await,
+                None => Ok(()),
+            },
             Todo::Route(key) => match self.routes.get(key) {
                 Some(news) => routes::write(&self.client, key, news, now).await,
                 None => Ok(()),
