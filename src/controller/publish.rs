@@ -60,6 +60,10 @@ pub(super) struct Publisher {
     routes: BTreeMap<Key, RouteNews>,
     resolvers: BTreeMap<String, ResolverNews>,
     todo: BTreeSet<Todo>,
+    /// What could not be written, to be tried again; it holds up nothing else.
+    failed: BTreeSet<Todo>,
+    /// Kinds of objects of which a failure has been told.
+    told: BTreeSet<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +71,16 @@ enum Todo {
     Certificate(String, String),
     Resolver(String),
     Route(Key),
+}
+
+impl Todo {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Certificate(..) => "AcmeCertificate",
+            Self::Resolver(_) => "CertificateResolver",
+            Self::Route(key) => key.kind.as_str(),
+        }
+    }
 }
 
 impl Publisher {
@@ -84,6 +98,8 @@ impl Publisher {
             routes: BTreeMap::new(),
             resolvers: BTreeMap::new(),
             todo: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -91,7 +107,7 @@ impl Publisher {
         let mut watched = self.certificates.watch();
         let mut again = Instant::now();
         loop {
-            let waits = !self.todo.is_empty();
+            let waits = !self.failed.is_empty();
             tokio::select! {
                 item = news.recv() => match item {
                     Some(item) => self.take(item),
@@ -101,12 +117,14 @@ impl Publisher {
                     let places = self.certificates.see(seen);
                     self.look_at(places);
                 }
-                () = tokio::time::sleep_until(again), if waits => {}
+                () = tokio::time::sleep_until(again), if waits => {
+                    self.todo.append(&mut self.failed);
+                }
             }
             while let Ok(item) = news.try_recv() {
                 self.take(item);
             }
-            if Instant::now() >= again && !self.write_all().await {
+            if self.write_all().await {
                 again = Instant::now() + AGAIN;
             }
         }
@@ -144,28 +162,28 @@ impl Publisher {
         self.todo.extend(places.map(|(namespace, name)| Todo::Certificate(namespace, name)));
     }
 
-    /// Whether everything could be written; what could not stays to be done.
+    /// Whether something could not be written.
     async fn write_all(&mut self) -> bool {
-        let mut failed = BTreeSet::new();
-        let mut told = false;
+        let mut any = false;
         for todo in std::mem::take(&mut self.todo) {
             if !self.fence.holds() {
-                return true;
+                return false;
             }
             match self.write(&todo).await {
-                Ok(()) | Err(store::Error::Missing { .. } | store::Error::Conflict { .. }) => {}
+                Ok(()) | Err(store::Error::Missing { .. } | store::Error::Conflict { .. }) => {
+                    self.failed.remove(&todo);
+                }
                 Err(error) => {
-                    if !told {
-                        tracing::warn!("{error}; tried again");
-                        told = true;
+                    if self.told.insert(todo.kind()) {
+                        tracing::warn!("{error}; tried again until it is done");
                     }
-                    failed.insert(todo);
+                    self.failed.insert(todo);
+                    any = true;
                 }
             }
         }
-        let done = failed.is_empty();
-        self.todo.extend(failed);
-        done
+        self.told.retain(|kind| self.failed.iter().any(|todo| todo.kind() == *kind));
+        any
     }
 
     async fn write(&self, todo: &Todo) -> Result<(), store::Error> {
