@@ -60,8 +60,8 @@ pub(super) struct Publisher {
     routes: BTreeMap<Key, RouteNews>,
     resolvers: BTreeMap<String, ResolverNews>,
     todo: BTreeSet<Todo>,
-    /// What could not be written, to be tried again; it holds up nothing else.
-    failed: BTreeSet<Todo>,
+    /// To be looked at again after a pause, such as what could not be written; it holds up nothing.
+    later: BTreeSet<Todo>,
     /// Kinds of objects of which a failure has been told.
     told: BTreeSet<&'static str>,
 }
@@ -98,7 +98,7 @@ impl Publisher {
             routes: BTreeMap::new(),
             resolvers: BTreeMap::new(),
             todo: BTreeSet::new(),
-            failed: BTreeSet::new(),
+            later: BTreeSet::new(),
             told: BTreeSet::new(),
         }
     }
@@ -107,7 +107,7 @@ impl Publisher {
         let mut watched = self.certificates.watch();
         let mut again = Instant::now();
         loop {
-            let waits = !self.failed.is_empty();
+            let mut waits = !self.later.is_empty();
             tokio::select! {
                 item = news.recv() => match item {
                     Some(item) => self.take(item),
@@ -118,18 +118,21 @@ impl Publisher {
                     self.look_at(places);
                 }
                 () = tokio::time::sleep_until(again), if waits => {
-                    self.todo.append(&mut self.failed);
+                    self.todo.append(&mut self.later);
+                    waits = false;
                 }
             }
             while let Ok(item) = news.try_recv() {
                 self.take(item);
             }
-            if self.write_all().await {
+            self.write_all().await;
+            if !waits {
                 again = Instant::now() + AGAIN;
             }
         }
     }
 
+    /// Somebody who writes over what we say, again and again, is answered slowly.
     fn take(&mut self, news: News) {
         match news {
             News::Certificate { id, shown } => {
@@ -137,18 +140,18 @@ impl Publisher {
                 self.look_at(place);
             }
             News::Route { key, news } => {
-                match news {
-                    Some(news) => drop(self.routes.insert(key.clone(), news)),
-                    None => drop(self.routes.remove(&key)),
-                }
-                self.todo.insert(Todo::Route(key));
+                let earlier = news.as_ref().zip(self.routes.get(&key));
+                let is_said = earlier.is_some_and(|(one, other)| one.says_the_same(other));
+                set(&mut self.routes, &key, news);
+                let queue = if is_said { &mut self.later } else { &mut self.todo };
+                queue.insert(Todo::Route(key));
             }
             News::Resolver { name, news } => {
-                match news {
-                    Some(news) => drop(self.resolvers.insert(name.clone(), news)),
-                    None => drop(self.resolvers.remove(&name)),
-                }
-                self.todo.insert(Todo::Resolver(name));
+                let earlier = news.as_ref().zip(self.resolvers.get(&name));
+                let is_said = earlier.is_some_and(|(one, other)| one.says_the_same(other));
+                set(&mut self.resolvers, &name, news);
+                let queue = if is_said { &mut self.later } else { &mut self.todo };
+                queue.insert(Todo::Resolver(name));
             }
             News::Complete => {
                 let places = self.certificates.complete();
@@ -162,28 +165,24 @@ impl Publisher {
         self.todo.extend(places.map(|(namespace, name)| Todo::Certificate(namespace, name)));
     }
 
-    /// Whether something could not be written.
-    async fn write_all(&mut self) -> bool {
-        let mut any = false;
+    async fn write_all(&mut self) {
         for todo in std::mem::take(&mut self.todo) {
             if !self.fence.holds() {
-                return false;
+                return;
             }
             match self.write(&todo).await {
                 Ok(()) | Err(store::Error::Missing { .. } | store::Error::Conflict { .. }) => {
-                    self.failed.remove(&todo);
+                    self.later.remove(&todo);
                 }
                 Err(error) => {
                     if self.told.insert(todo.kind()) {
                         tracing::warn!("{error}; tried again until it is done");
                     }
-                    self.failed.insert(todo);
-                    any = true;
+                    self.later.insert(todo);
                 }
             }
         }
-        self.told.retain(|kind| self.failed.iter().any(|todo| todo.kind() == *kind));
-        any
+        self.told.retain(|kind| self.later.iter().any(|todo| todo.kind() == *kind));
     }
 
     async fn write(&self, todo: &Todo) -> Result<(), store::Error> {
@@ -199,5 +198,12 @@ impl Publisher {
                 None => Ok(()),
             },
         }
+    }
+}
+
+fn set<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key.clone(), value)),
+        None => drop(map.remove(key)),
     }
 }

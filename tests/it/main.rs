@@ -27,6 +27,7 @@ mod look;
 mod owners;
 mod real_parts;
 mod refusals;
+mod resolvers;
 mod rules;
 mod sources;
 mod succession;

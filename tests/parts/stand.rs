@@ -73,7 +73,8 @@ impl<'c> Stand<'c> {
                 certificates_namespace: format!("{prefix}-certs"),
                 namespaces: vec![routes.clone()],
                 remove_after: "24h".to_owned(),
-                crd: Vec::new(),
+                // Resolvers that are objects belong to one controller of a cluster.
+                crd: vec!["disableClusterScopeResources: true".to_owned()],
                 ingress: None,
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
             },

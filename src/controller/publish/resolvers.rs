@@ -19,6 +19,13 @@ pub(in crate::controller) struct ResolverNews {
     pub(in crate::controller) present: CertificateResolverStatus,
 }
 
+impl ResolverNews {
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let word = |it: &Self| (it.generation, it.reason, it.message.clone());
+        word(self) == word(other)
+    }
+}
+
 pub(super) async fn write(
     client: &Client,
     name: &str,

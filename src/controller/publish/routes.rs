@@ -21,6 +21,12 @@ pub(in crate::controller) struct RouteNews {
     pub(in crate::controller) present: Option<IngressRouteStatus>,
 }
 
+impl RouteNews {
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        (self.generation, &self.verdict) == (other.generation, &other.verdict)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::controller) struct Verdict {
     pub(in crate::controller) ready: bool,
