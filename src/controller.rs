@@ -7,6 +7,7 @@ mod leader;
 mod lease;
 mod publish;
 mod records;
+mod resolvers;
 mod run;
 mod verdict;
 
@@ -84,7 +85,7 @@ async fn begin(
     let (news, receiver) = mpsc::unbounded_channel();
     let publisher = publish::Publisher::new(
         settings.client.clone(),
-        &settings.namespace,
+        (&settings.namespace, scope(settings)),
         fence.clone(),
         settings.clock,
     );
@@ -94,16 +95,33 @@ async fn begin(
     let copies =
         copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
     tasks.spawn(copies.run(receiver));
+    let (wanted, is_wanted) = watch::channel(false);
     let inputs = run::Inputs {
         sources: source::cluster(&settings.client, &settings.config),
         certificates: store.certificates(),
+        secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
         reports: reported,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
-    let leader = leader::Leader::new(Arc::clone(settings), engine, records, (news, commands));
+    let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
+    let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
     run::run(leader, inputs).await;
     Ok(())
+}
+
+/// Where certificates are shown: where routes are read, and at home what the configuration itself
+/// asks for.
+fn scope(settings: &Settings) -> publish::Scope {
+    let places = source::places(&settings.config).into_iter();
+    let routes = places.filter(
+        |place| matches!(place.what, source::What::Routes(kind) if kind.resource().is_some()),
+    );
+    let scope: publish::Scope = routes.map(|place| place.namespace).collect();
+    if scope.contains(&None) {
+        return publish::Scope::from([None]);
+    }
+    scope.into_iter().chain([Some(settings.namespace.clone())]).collect()
 }
 
 /// A record that cannot be read is named and left alone; the others count.

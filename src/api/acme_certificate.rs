@@ -35,7 +35,7 @@ pub struct AcmeCertificateSpec {
     /// The names in one word, for `kubectl get`.
     pub hosts: String,
     pub resolver: String,
-    /// The routes that want it, as `kind namespace/name`.
+    /// The routes that want it, as `kind namespace/name`; the first 200 of them.
     pub routes: Vec<String>,
 }
 

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::api::Object;
 use crate::cert::Id;
-use crate::cluster::Trouble;
+use crate::cluster::{Seen, Trouble};
 use crate::controller::Settings;
 use crate::controller::copies::{Command, Place, Report};
 use crate::controller::publish::News;
 use crate::controller::records::Records;
+use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
@@ -28,6 +30,7 @@ pub(super) struct Leader {
     pub(super) engine: Engine,
     pub(super) world: World,
     pub(super) records: Records,
+    pub(super) resolvers: Resolvers,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) copies: mpsc::UnboundedSender<Command>,
     /// What became of each copy, and which certificate it was to hold.
@@ -52,7 +55,7 @@ impl Leader {
     pub(super) fn new(
         settings: Arc<Settings>,
         engine: Engine,
-        records: Records,
+        (records, resolvers): (Records, Resolvers),
         (news, copies): (mpsc::UnboundedSender<News>, mpsc::UnboundedSender<Command>),
     ) -> Self {
         let listings = Listings::new(&settings.config);
@@ -66,6 +69,7 @@ impl Leader {
             world,
             engine,
             records,
+            resolvers,
             news,
             copies,
             filled: BTreeMap::new(),
@@ -92,7 +96,9 @@ impl Leader {
             Event::Gone(key) => return self.apply(&key, None),
             Event::Service { namespace, name, is } => self.world.set_service(&namespace, &name, is),
             Event::Class { name, controller } => self.world.set_class(&name, controller.as_deref()),
-            Event::Resolver { name, object } => self.take_resolver(&name, object),
+            Event::Resolver { name, object } => {
+                self.take_resolver(&name, object.map(|object| *object))
+            }
             Event::Synced(place) => {
                 tracing::debug!("{} listed", place.what.as_str());
                 Changed::default()
@@ -121,16 +127,27 @@ impl Leader {
         }
     }
 
-    fn take_resolver(&mut self, name: &str, object: Option<Box<Object>>) -> Changed {
-        let live = object.map(|object| {
-            let spec = object.spec.unwrap_or_default();
-            let (live, problems) = self.settings.config.live_resolver(name, &spec);
-            for problem in &problems {
-                tracing::warn!("{problem}");
-            }
-            live
-        });
-        self.world.set_resolver(name, live)
+    fn take_resolver(&mut self, name: &str, object: Option<Object>) -> Changed {
+        self.resolvers.take(&self.settings.config, name, object);
+        self.settle_resolver(name)
+    }
+
+    pub(super) fn take_secret(&mut self, seen: Seen<Secret>) {
+        for name in self.resolvers.see(seen) {
+            let changed = self.settle_resolver(&name);
+            self.dirty.merge(changed);
+        }
+    }
+
+    fn settle_resolver(&mut self, name: &str) -> Changed {
+        let news = self.resolvers.news(name);
+        // The publisher ends with this leader.
+        drop(self.news.send(News::Resolver { name: name.to_owned(), news }));
+        match self.resolvers.news_for_world(name) {
+            ForWorld::AsBefore => Changed::default(),
+            ForWorld::Is(live) => self.world.set_resolver(name, Some(*live)),
+            ForWorld::Gone => self.world.set_resolver(name, None),
+        }
     }
 
     fn apply(&mut self, key: &Key, route: Option<Route>) {
@@ -225,7 +242,8 @@ impl Leader {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.complete || (self.certificates_synced && self.listings.are_all_heard_of())
+        let all = self.certificates_synced && self.resolvers.are_known();
+        self.complete || (all && self.listings.are_all_heard_of())
     }
 
     /// Whether nobody can want the certificate any more: its sources are read, and no route beside
@@ -276,15 +294,29 @@ fn tell_trouble(place: &source::Place, trouble: &Trouble) {
     let kind = place.what.as_str();
     match trouble {
         Trouble::Missing => tracing::warn!(
-            "{kind}: the API server does not have this kind; its routes, if there ever were any, \
-             keep their certificates. It is looked for again"
+            "{kind}: the API server does not have this kind; {}. It is looked for again",
+            without(place.what)
         ),
         Trouble::Forbidden(cause) => tracing::warn!(
-            "{kind}: not allowed to list or watch: {cause}. Grant get, list and watch, or do \
-             without this kind"
+            "{kind}: not allowed to list or watch: {cause}; {}. Grant list and watch, or do \
+             without; it is tried again",
+            without(place.what)
         ),
         Trouble::Unreachable(cause) => {
             tracing::warn!("{kind}: {cause}; tried again, what is known stays");
         }
+    }
+}
+
+/// What it means that objects of a kind cannot be read.
+fn without(what: What) -> &'static str {
+    match what {
+        What::Routes(_) => "its routes, if there ever were any, keep their certificates",
+        What::Services => "a route whose Service does not exist gets its certificate all the same",
+        What::Classes => {
+            "an Ingress is ours if its class has the name of \
+             providers.kubernetesIngress.ingressClass, or traefik"
+        }
+        What::Resolvers => "only resolvers of certificatesResolvers can be used",
     }
 }

@@ -3,9 +3,11 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
+use crate::cluster::Seen;
 use crate::controller::copies::Report;
 use crate::controller::decide;
 use crate::controller::leader::Leader;
@@ -17,12 +19,15 @@ use crate::store::Change;
 pub(super) struct Inputs {
     pub(super) sources: BoxStream<'static, source::Event>,
     pub(super) certificates: BoxStream<'static, Change>,
+    /// Of the controller's namespace, those that may be credentials.
+    pub(super) secrets: BoxStream<'static, Seen<Secret>>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
 }
 
 enum Turn {
     Source(source::Event),
     Store(Box<Change>),
+    Secret(Box<Seen<Secret>>),
     Copy(Report),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
@@ -58,6 +63,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
     tokio::select! {
         event = inputs.sources.next() => event.map(Turn::Source),
         change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
+        Some(seen) = inputs.secrets.next() => Some(Turn::Secret(Box::new(seen))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
@@ -68,6 +74,7 @@ fn take(leader: &mut Leader, turn: Turn) {
     match turn {
         Turn::Source(event) => leader.take_source(event),
         Turn::Store(change) => leader.take_change(*change),
+        Turn::Secret(seen) => leader.take_secret(*seen),
         Turn::Copy(report) => leader.take_report(report),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}

@@ -12,6 +12,12 @@ use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
 use crate::world::{Certificate, Derived, Want};
 
+/// Of the routes of one certificate, and of the certificates of one route, so many are shown: an
+/// object holds about a MiB.
+const MAX_SHOWN: usize = 200;
+/// And of these no more names than this.
+const MAX_NAMES_SHOWN: usize = 1000;
+
 /// `None`: there is nothing to show, and an AcmeCertificate that is there goes.
 pub(super) fn certificate(
     leader: &Leader,
@@ -28,7 +34,7 @@ pub(super) fn certificate(
         }
         _ => return None,
     };
-    let routes = want.into_iter().flat_map(|want| &want.routes).map(ToString::to_string);
+    let routes = want.into_iter().flat_map(|want| &want.routes).take(MAX_SHOWN);
     let place =
         format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
     Some(Shown {
@@ -37,7 +43,7 @@ pub(super) fn certificate(
             names: texts(names),
             hosts: texts(names).join(","),
             resolver: resolver.clone(),
-            routes: routes.collect(),
+            routes: routes.map(ToString::to_string).collect(),
         },
         status: AcmeCertificateStatus {
             ready: if view.ready { "True" } else { "False" }.to_owned(),
@@ -138,16 +144,23 @@ fn all(refusals: &[Refusal]) -> String {
     refusals.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// The certificates that serve the route: those whose wildcards cover its names in their place.
+/// The certificates that serve the route, the first of very many: those whose wildcards cover its
+/// names in their place.
 fn references(leader: &Leader, derived: &Derived) -> Vec<CertificateRef> {
     let mut found: Vec<CertificateRef> = Vec::new();
+    let mut count = 0;
     for wanted in &derived.certificates {
         let id = leader.world.in_place_of(&wanted.id);
         let names = leader.world.want(id).map_or_else(|| wanted.names.clone(), |want| want.names);
         let name = format!("{CERTIFICATE_PREFIX}{id}");
-        if found.iter().all(|known| known.name != name) {
-            found.push(CertificateRef { name, names: texts(&names) });
+        if found.iter().any(|known| known.name == name) {
+            continue;
         }
+        count += names.len();
+        if found.len() == MAX_SHOWN || count > MAX_NAMES_SHOWN {
+            break;
+        }
+        found.push(CertificateRef { name, names: texts(&names) });
     }
     found
 }

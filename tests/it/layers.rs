@@ -25,7 +25,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
         "controller",
         &[
             &["copies", "lease", "publish"],
-            &["records"],
+            &["records", "resolvers"],
             &["leader"],
             &["gc", "verdict"],
             &["decide"],

@@ -140,3 +140,22 @@ pub(crate) fn versions(stand: &Stand<'_>) -> BTreeMap<String, String> {
         })
         .collect()
 }
+
+/// Applies an Ingress with one rule a host, all to the Service `app`. `notes` is YAML of its
+/// annotations, `spec` of more of its spec.
+pub(crate) fn ingress(stand: &Stand<'_>, name: &str, notes: &str, hosts: &[&str], spec: &str) {
+    let backend = "backend: {service: {name: app, port: {number: 80}}}";
+    let paths = format!("[{{path: /, pathType: Prefix, {backend}}}]");
+    let rules: Vec<String> =
+        hosts.iter().map(|host| format!("{{host: {host}, http: {{paths: {paths}}}}}")).collect();
+    stand.cluster.apply(&format!(
+        "apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, namespace: {}, annotations: {{{notes}}}}}
+spec:
+  rules: [{}]
+{spec}",
+        stand.routes,
+        rules.join(", ")
+    ));
+}

@@ -33,8 +33,8 @@ spec:
 
 /// Takes from the stand's controller the right to read Traefik's IngressRoute.
 fn forbid_traefik(stand: &Stand<'_>, prefix: &str) {
-    let all = "resources: [ingressroutes, ingressroutetcps]";
-    let fewer = role(prefix).replace(all, "resources: [ingressroutetcps]");
+    let all = "resources: [ingressroutes, ingressroutetcps, tlsstores]";
+    let fewer = role(prefix).replace(all, "resources: [ingressroutetcps, tlsstores]");
     assert_ne!(fewer, role(prefix));
     stand.cluster.apply(&fewer);
 }
@@ -78,12 +78,13 @@ async fn without_traefiks_crds_each_is_named_once_and_served_when_it_comes() {
     stand.certificate("b.example.com").await;
     assert_eq!(stand.certificate("a.example.com").await, issued);
     for controller in [&first, &second] {
-        for kind in ["IngressRoute.traefik.io", "IngressRouteTCP.traefik.io"] {
+        for kind in ["IngressRoute", "IngressRouteTCP", "TLSStore"] {
+            let kind = format!("{kind}.traefik.io");
             let line = format!("{kind}: the API server does not have this kind");
             assert_eq!(look::lines(controller, &line), 1, "{}", controller.process.log());
         }
         let about = look::lines(controller, "traefik.io");
-        assert_eq!(about, 2, "{}", controller.process.log());
+        assert_eq!(about, 3, "{}", controller.process.log());
     }
     cluster.apply_crds(&tools::folder("traefik"));
     stand.traefik_route("theirs", "Host(`c.example.com`)", LE);

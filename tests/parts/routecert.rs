@@ -22,6 +22,11 @@ pub struct Settings {
     /// Where routes are read; empty: everywhere.
     pub namespaces: Vec<String>,
     pub remove_after: String,
+    /// More of `providers.kubernetesCRD` than `namespaces`, `key: value` each.
+    pub crd: Vec<String>,
+    /// `providers.kubernetesIngress`, `key: value` each; `None`: Ingresses are not read. Its
+    /// namespaces are the same.
+    pub ingress: Option<Vec<String>>,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
 }
@@ -33,10 +38,10 @@ impl Settings {
         let Self { controller_namespace, certificates_namespace, .. } = self;
         let resolvers: String =
             self.resolvers.iter().map(|(name, key_type)| self.resolver(name, key_type)).collect();
-        let provider = match self.namespaces.as_slice() {
-            [] => String::new(),
-            some => format!("namespaces: [{}]", some.join(", ")),
-        };
+        let crd = self.provider(&self.crd);
+        let ingress = self.ingress.as_ref().map(|more| self.provider(more));
+        let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
+        let ingress = ingress.unwrap_or_default();
         format!(
             r#"entryPoints:
   web:
@@ -44,7 +49,7 @@ impl Settings {
     http: {{redirections: {{entryPoint: {{to: websecure, scheme: https, permanent: true}}}}}}
   websecure: {{address: "127.0.0.1:{websecure}"}}
 certificatesResolvers:
-{resolvers}providers: {{kubernetesCRD: {{{provider}}}}}
+{resolvers}providers: {{kubernetesCRD: {{{crd}}}{ingress}}}
 log: {{level: DEBUG}}
 routecert:
   certificatesNamespace: {certificates_namespace}
@@ -53,6 +58,14 @@ routecert:
   adminAddress: "127.0.0.1:{admin}"
 "#
         )
+    }
+
+    fn provider(&self, more: &[String]) -> String {
+        let namespaces = match self.namespaces.as_slice() {
+            [] => None,
+            some => Some(format!("namespaces: [{}]", some.join(", "))),
+        };
+        namespaces.iter().chain(more).cloned().collect::<Vec<_>>().join(", ")
     }
 
     fn resolver(&self, name: &str, key_type: &str) -> String {
@@ -92,8 +105,15 @@ impl Routecert {
 }
 
 /// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
-/// log and the configuration file in `folder`.
-pub fn start(binary: &Path, folder: &Path, name: &str, yaml: &str, args: &[&str]) -> Process {
+/// log and the configuration file in `folder`. `roots`, a PEM file, stand for those of the
+/// system.
+pub fn start(
+    (binary, roots): (&Path, Option<&Path>),
+    folder: &Path,
+    name: &str,
+    yaml: &str,
+    args: &[&str],
+) -> Process {
     let file = process::write(folder, &format!("{name}.yaml"), yaml);
     let (subcommand, rest) = args.split_first().unwrap();
     let mut all = vec![(*subcommand).to_owned(), "--configfile".to_owned()];
@@ -103,7 +123,7 @@ pub fn start(binary: &Path, folder: &Path, name: &str, yaml: &str, args: &[&str]
         name: name.to_owned(),
         path: binary.to_owned(),
         args: all,
-        env: Vec::new(),
+        env: roots.map(|file| ("SSL_CERT_FILE", file.display().to_string())).into_iter().collect(),
         folder: folder.to_owned(),
     })
 }

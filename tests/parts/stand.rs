@@ -59,8 +59,7 @@ impl<'c> Stand<'c> {
         let [web, websecure] = process::free_ports();
         let ca = Ca::start(web);
         cluster.apply(&manifests(prefix));
-        cluster
-            .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {routes}}}}}"));
+        cluster.apply(&namespace_with_service(&routes));
         let system = format!("{prefix}-system");
         Self {
             client: cluster.client().await,
@@ -74,6 +73,9 @@ impl<'c> Stand<'c> {
                 certificates_namespace: format!("{prefix}-certs"),
                 namespaces: vec![routes.clone()],
                 remove_after: "24h".to_owned(),
+                // Resolvers that are objects belong to one controller of a cluster.
+                crd: vec!["disableClusterScopeResources: true".to_owned()],
+                ingress: None,
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
             },
             routes,
@@ -121,7 +123,13 @@ impl<'c> Stand<'c> {
         let name = format!("{subcommand}-{count}");
         let yaml = self.settings.yaml(admin);
         Routecert {
-            process: routecert::start(&self.binary, &self.folder, &name, &yaml, &args),
+            process: routecert::start(
+                (&self.binary, Some(&self.ca.trust)),
+                &self.folder,
+                &name,
+                &yaml,
+                &args,
+            ),
             admin,
         }
     }
@@ -242,7 +250,26 @@ fn manifests(prefix: &str) -> String {
         .replace("routecert-system", &format!("{prefix}-system"))
         .replace("routecert-certs", &format!("{prefix}-certs"))
         .replace("routecert-controller-routes", &format!("{prefix}-controller-routes"))
+        .replace("routecert-controller-cluster", &format!("{prefix}-controller-cluster"))
         .replace("routecert-controller-copies", &format!("{prefix}-controller-copies"))
+}
+
+/// YAML of a namespace, and of the Service `app` in it that routes lead to.
+pub fn namespace_with_service(name: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}
+---
+{}",
+        service(name, "app")
+    )
+}
+
+/// YAML of a Service.
+pub fn service(namespace: &str, name: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: {namespace}}}, \
+         spec: {{ports: [{{port: 80}}]}}}}\n"
+    )
 }
 
 fn route(group: &str, namespace: &str, name: &str, rule: &str, tls: &str) -> String {

@@ -1,0 +1,188 @@
+//! AcmeCertificates, as they are and as they are to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use futures::stream;
+use futures::stream::BoxStream;
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+
+use crate::api::{AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus};
+use crate::cert::Id;
+use crate::cluster::{self, Seen};
+use crate::store::{self, CERTIFICATE_PREFIX};
+
+/// On every AcmeCertificate: the namespace of the controller that keeps it.
+const LABEL: &str = "routecert.dev/controller";
+
+/// An AcmeCertificate as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::controller) struct Shown {
+    pub(in crate::controller) namespace: String,
+    pub(in crate::controller) spec: AcmeCertificateSpec,
+    pub(in crate::controller) status: AcmeCertificateStatus,
+}
+
+/// Namespace and name.
+type Place = (String, String);
+
+pub(super) struct Certificates {
+    client: Client,
+    /// Whose AcmeCertificates are ours: other controllers of the cluster have theirs.
+    controller: String,
+    /// As the API server has them.
+    observed: BTreeMap<Place, AcmeCertificate>,
+    desired: BTreeMap<Place, Shown>,
+    /// Where the AcmeCertificate of an id was published.
+    places: BTreeMap<Id, Place>,
+    complete: bool,
+    scope: Scope,
+    /// Of the scope, what has been listed.
+    synced: BTreeSet<Option<String>>,
+}
+
+/// Where routes may lead to certificates; `None` stands for every namespace.
+pub(in crate::controller) type Scope = BTreeSet<Option<String>>;
+
+/// What one of the watches saw, and which of them.
+pub(super) type Sight = (Option<String>, Seen<AcmeCertificate>);
+
+impl Certificates {
+    pub(super) fn new(client: Client, controller: &str, scope: Scope) -> Self {
+        Self {
+            client,
+            controller: controller.to_owned(),
+            observed: BTreeMap::new(),
+            desired: BTreeMap::new(),
+            places: BTreeMap::new(),
+            complete: false,
+            scope,
+            synced: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn watch(&self) -> BoxStream<'static, Sight> {
+        let ours = watcher::Config::default().labels(&format!("{LABEL}={}", self.controller));
+        let watches = self.scope.iter().cloned().map(|place| {
+            let api: Api<AcmeCertificate> = match &place {
+                Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+                None => Api::all(self.client.clone()),
+            };
+            cluster::watch(api, ours.clone()).map(move |seen| (place.clone(), seen)).boxed()
+        });
+        stream::select_all(watches).boxed()
+    }
+
+    /// Returns the place to look at, if there is one.
+    pub(super) fn take(&mut self, id: Id, shown: Option<Shown>) -> Option<Place> {
+        let Some(shown) = shown else {
+            let place = self.places.remove(&id)?;
+            self.desired.remove(&place);
+            return Some(place);
+        };
+        let place = (shown.namespace.clone(), format!("{CERTIFICATE_PREFIX}{id}"));
+        self.places.insert(id, place.clone());
+        self.desired.insert(place.clone(), shown);
+        Some(place)
+    }
+
+    /// Returns the places to look at.
+    pub(super) fn see(&mut self, (from, seen): Sight) -> Vec<Place> {
+        match seen {
+            Seen::Put(mut object) => {
+                object.metadata.managed_fields = None;
+                let place = (object.namespace().unwrap_or_default(), object.name_any());
+                self.observed.insert(place.clone(), object);
+                vec![place]
+            }
+            Seen::Gone { namespace, name } => {
+                let place = (namespace, name);
+                self.observed.remove(&place);
+                vec![place]
+            }
+            Seen::Synced => {
+                self.synced.insert(from);
+                self.all()
+            }
+            Seen::Trouble(trouble) => {
+                let place = from.map(|namespace| format!(" of namespace {namespace}"));
+                tracing::warn!(
+                    "AcmeCertificates{} cannot be watched: {trouble}; none are shown there, and \
+                     certificates are got all the same. Apply crds/ and the rights in \
+                     docs/rights.md",
+                    place.unwrap_or_default()
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// From now on what nobody told of is a leftover. Returns the places to look at.
+    pub(super) fn complete(&mut self) -> Vec<Place> {
+        self.complete = true;
+        self.all()
+    }
+
+    fn all(&self) -> Vec<Place> {
+        self.observed.keys().chain(self.desired.keys()).cloned().collect()
+    }
+
+    pub(super) async fn write(&self, namespace: &str, name: &str) -> Result<(), store::Error> {
+        let place = (namespace.to_owned(), name.to_owned());
+        // Where nothing is watched, or not yet, it is not known what is there.
+        if !self.synced.contains(&None) && !self.synced.contains(&Some(place.0.clone())) {
+            return Ok(());
+        }
+        let api: Api<AcmeCertificate> = Api::namespaced(self.client.clone(), namespace);
+        let written = match (self.desired.get(&place), self.observed.get(&place)) {
+            (Some(shown), None) => self.create(&api, name, shown).await,
+            (Some(shown), Some(observed)) if !shows(observed, shown) => {
+                let object = self.object(name, shown, observed.resource_version());
+                api.replace(name, &PostParams::default(), &object).await.map(drop)
+            }
+            (None, Some(_)) if self.complete && is_ours(name) => {
+                api.delete(name, &DeleteParams::default()).await.map(drop)
+            }
+            _ => Ok(()),
+        };
+        let object = || format!("AcmeCertificate {namespace}/{name}");
+        written.map_err(|error| store::Error::of(object(), &error))
+    }
+
+    async fn create(
+        &self,
+        api: &Api<AcmeCertificate>,
+        name: &str,
+        shown: &Shown,
+    ) -> Result<(), kube::Error> {
+        let object = self.object(name, shown, None);
+        match api.create(&PostParams::default(), &object).await {
+            // There, but without our label: edited by hand.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let present = api.get(name).await?;
+                let object = self.object(name, shown, present.resource_version());
+                api.replace(name, &PostParams::default(), &object).await.map(drop)
+            }
+            made => made.map(drop),
+        }
+    }
+
+    fn object(&self, name: &str, shown: &Shown, version: Option<String>) -> AcmeCertificate {
+        let mut object = AcmeCertificate::new(name, shown.spec.clone());
+        object.metadata.namespace = Some(shown.namespace.clone());
+        object.metadata.resource_version = version;
+        object.labels_mut().insert(LABEL.to_owned(), self.controller.clone());
+        object.status = Some(shown.status.clone());
+        object
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    Id::from_object_name(CERTIFICATE_PREFIX, name).is_some()
+}
+
+fn shows(observed: &AcmeCertificate, shown: &Shown) -> bool {
+    observed.spec == shown.spec && observed.status.as_ref() == Some(&shown.status)
+}
