@@ -9,6 +9,7 @@ mod live;
 mod near;
 mod object;
 mod own;
+mod plain;
 mod providers;
 mod reference;
 mod resolvers;
@@ -31,9 +32,11 @@ use std::time::Duration;
 
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
+pub(crate) use crate::config::plain::plain;
 pub use crate::config::reference::{json_schema, markdown};
 use crate::config::tree::{Node, Place, Value, merge, shorten};
 use crate::config::typed::Typed;
+pub(crate) use crate::config::value::boolean;
 use crate::config::walk::Walk;
 use crate::name::DomainPattern;
 use crate::resolver::Resolver;
@@ -115,7 +118,8 @@ fn file_tree(path: &Path, walk: &mut Walk) -> Option<Node> {
     }
 }
 
-fn contents(path: &Path) -> Result<String, String> {
+/// The text of a file of at most 1 MiB. `Err`: what is wrong, to be put behind the file's name.
+pub(crate) fn contents(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
@@ -143,9 +147,12 @@ fn text_tree(name: &str, text: &str, walk: &mut Walk) -> Option<Node> {
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let is_toml = Path::new(name).extension().is_some_and(|it| it.eq_ignore_ascii_case("toml"));
-    let parse = if is_toml { toml::parse } else { yaml::parse };
+    let parse = if is_toml(name) { toml::parse } else { yaml::parse };
     parse(name, text, &mut walk.errors)
+}
+
+fn is_toml(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it.eq_ignore_ascii_case("toml"))
 }
 
 /// Reads the text of one file; `file_name` is what places are named by.

@@ -3,6 +3,7 @@
 mod copies;
 mod decide;
 mod gc;
+mod journal;
 mod leader;
 mod lease;
 mod publish;
@@ -95,7 +96,7 @@ async fn begin(
         copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
     tasks.spawn(copies.run(receiver));
     let inputs = run::Inputs {
-        sources: source::cluster(&settings.client, &settings.config),
+        sources: source::all(&settings.client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
         reports: reported,
     };

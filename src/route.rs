@@ -3,6 +3,7 @@
 //! This is the only place that looks into a route object. What is not read here has no effect.
 
 mod annotations;
+pub mod file;
 mod ingress;
 mod ingress_route;
 mod kind;
@@ -169,7 +170,7 @@ fn spec(kind: Kind, object: &Object, syntax: Syntax) -> Result<Spec, Refusal> {
         Kind::OwnTcp | Kind::TraefikTcp => ingress_route::tcp(spec, syntax)?,
         Kind::Ingress => ingress::read(spec, notes)?,
         Kind::OwnStore | Kind::TraefikStore => return store::read(spec),
-        // Files are read as a whole, see `Dynamic`.
+        // Files are read as a whole, see `file::Dynamic`.
         Kind::FileHttp | Kind::FileTcp | Kind::FileStore => Spec::default(),
     };
     read.tls = annotations::apply(notes, read.tls)?;

@@ -1,5 +1,7 @@
 //! Objects of the cluster and files → [`route::read`], for everything that follows routes.
 
+pub mod files;
+
 use futures::StreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
@@ -53,6 +55,8 @@ pub enum What {
     Services,
     Classes,
     Resolvers,
+    /// Those of `providers.file`, whatever the kinds of routes in them.
+    Files,
 }
 
 impl What {
@@ -62,6 +66,15 @@ impl What {
             Self::Services => "Service",
             Self::Classes => "IngressClass.networking.k8s.io",
             Self::Resolvers => "CertificateResolver.routecert.dev",
+            Self::Files => "files",
+        }
+    }
+
+    /// Whether routes of this kind, as records name it, come from there.
+    pub fn gives(self, kind: &str) -> bool {
+        match self {
+            Self::Files => Kind::OF_FILES.iter().any(|one| one.as_str() == kind),
+            _ => self.as_str() == kind,
         }
     }
 
@@ -72,6 +85,7 @@ impl What {
             Self::Services => Some(ApiResource::erase::<Service>(&())),
             Self::Classes => Some(ApiResource::erase::<IngressClass>(&())),
             Self::Resolvers => Some(ApiResource::erase::<CertificateResolver>(&())),
+            Self::Files => None,
         }
     }
 }
@@ -84,6 +98,9 @@ pub fn places(config: &Config) -> Vec<Place> {
         let named = namespaces.iter().cloned().map(Some);
         places.extend(all.into_iter().chain(named).map(|namespace| Place { what, namespace }));
     };
+    if config.file.is_some() {
+        add(What::Files, &[]);
+    }
     let (crd, ingress) = (&config.kubernetes_crd, &config.kubernetes_ingress);
     if let Some(crd) = crd {
         for kind in Kind::CUSTOM {
@@ -115,16 +132,28 @@ pub fn places(config: &Config) -> Vec<Place> {
     places
 }
 
-/// All that routes are made of, for ever. A kind in trouble leaves the others alone.
-pub fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
+/// All that routes are made of, for ever: objects and files. What is in trouble leaves the others
+/// alone. `home`: the controller's namespace.
+pub fn all(client: &kube::Client, config: &Config, home: &str) -> BoxStream<'static, Event> {
+    let objects = cluster(client, config);
+    match &config.file {
+        None => objects,
+        Some(provider) => {
+            let files = files::watch(provider, home, config.default_rule_syntax);
+            stream::select(objects, files).boxed()
+        }
+    }
+}
+
+fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
     let watches = places(config).into_iter().filter_map(|place| {
         let resource = place.what.resource()?;
         let api: Api<DynamicObject> = match &place.namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        let mut watch = watcher::Config::default();
-        watch.label_selector = label_selector(config, place.what);
+        let label_selector = label_selector(config, place.what);
+        let watch = watcher::Config { label_selector, ..watcher::Config::default() };
         let syntax = config.default_rule_syntax;
         Some(cluster::watch(api, watch).map(move |seen| event(&place, syntax, seen)).boxed())
     });
@@ -135,7 +164,7 @@ fn label_selector(config: &Config, what: What) -> Option<String> {
     match what {
         What::Routes(Kind::Ingress) => config.kubernetes_ingress.as_ref()?.label_selector.clone(),
         What::Routes(_) => config.kubernetes_crd.as_ref()?.label_selector.clone(),
-        What::Services | What::Classes | What::Resolvers => None,
+        What::Services | What::Classes | What::Resolvers | What::Files => None,
     }
 }
 
@@ -163,6 +192,8 @@ pub fn put(what: What, syntax: crate::rule::Syntax, object: Object) -> Event {
         What::Resolvers => {
             Event::Resolver { name: object.name.clone(), object: Some(Box::new(object)) }
         }
+        // There is no such object: one that says nothing.
+        What::Files => Event::Put(Box::new(route::read(Kind::FileHttp, &object, syntax))),
     }
 }
 
@@ -172,5 +203,6 @@ fn gone(what: What, namespace: String, name: String) -> Event {
         What::Services => Event::Service { namespace, name, is: Presence::Gone },
         What::Classes => Event::Class { name, controller: None },
         What::Resolvers => Event::Resolver { name, object: None },
+        What::Files => Event::Gone(Key::new(Kind::FileHttp, &namespace, &name)),
     }
 }

@@ -12,6 +12,7 @@ use crate::cert::Id;
 use crate::cluster::Trouble;
 use crate::controller::Settings;
 use crate::controller::copies::{Command, Place, Report};
+use crate::controller::journal::Journal;
 use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::issue::{Engine, Outcome};
@@ -33,6 +34,7 @@ pub(super) struct Leader {
     /// What became of each copy, and which certificate it was to hold.
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) sources: BTreeMap<source::Place, Listing>,
+    pub(super) journal: Journal,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
@@ -78,6 +80,7 @@ impl Leader {
             copies,
             filled: BTreeMap::new(),
             sources: sources.map(|place| (place, Listing::Awaited)).collect(),
+            journal: Journal::default(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -122,7 +125,7 @@ impl Leader {
         match what {
             What::Services => self.world.judge_services(self.judged()),
             What::Classes if refused => self.world.believe_classes(),
-            What::Classes | What::Resolvers | What::Routes(_) => Changed::default(),
+            What::Classes | What::Resolvers | What::Routes(_) | What::Files => Changed::default(),
         }
     }
 
@@ -262,14 +265,14 @@ impl Leader {
             Listing::Complete => true,
             Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
             Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
-                !state.kinds.iter().any(|kind| kind == place.what.as_str())
+                !state.kinds.iter().any(|kind| place.what.gives(kind))
             }
         })
     }
 
     /// Whether all routes of this kind are known.
     pub(super) fn reads(&self, kind: &str) -> bool {
-        let mut places = self.sources.iter().filter(|(place, _)| place.what.as_str() == kind);
+        let mut places = self.sources.iter().filter(|(place, _)| place.what.gives(kind));
         places.all(|(_, listing)| matches!(listing, Listing::Complete))
     }
 
@@ -308,6 +311,9 @@ impl Leader {
 
 fn tell_trouble(place: &source::Place, trouble: &Trouble) {
     let kind = place.what.as_str();
+    if place.what == What::Files {
+        return tell_trouble_of_files(trouble);
+    }
     match trouble {
         Trouble::Missing => tracing::warn!(
             "{kind}: the API server does not have this kind; its routes, if there ever were any, \
@@ -321,4 +327,11 @@ fn tell_trouble(place: &source::Place, trouble: &Trouble) {
             tracing::warn!("{kind}: {cause}; tried again, what is known stays");
         }
     }
+}
+
+fn tell_trouble_of_files(trouble: &Trouble) {
+    tracing::error!(
+        "providers.file: {trouble}. What was read of the file last holds, and nothing is removed \
+         until it can be read"
+    );
 }
