@@ -355,7 +355,7 @@ impl Process {
                 stop.cancel();
                 result
             };
-            futures::future::join(proxied, controlling).await.0
+            Box::pin(futures::future::join(proxied, controlling)).await.0
         };
         tokio::select! {
             result = both => result.map_err(|error| Failure::Failed(error.to_string())),

@@ -9,6 +9,7 @@ mod live;
 mod near;
 mod object;
 mod own;
+mod plain;
 mod problem;
 mod process;
 mod providers;
@@ -36,9 +37,11 @@ use rustls_pki_types::pem::PemObject;
 
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
+pub(crate) use crate::config::plain::plain;
 pub use crate::config::problem::{Problem, Reading};
 pub use crate::config::reference::{json_schema, markdown};
 use crate::config::tree::{Form, Node, Place, Value, merge};
+pub(crate) use crate::config::value::boolean;
 use crate::config::walk::Walk;
 use crate::name::DomainPattern;
 use crate::resolver::{Proxy, Resolver};
@@ -131,7 +134,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn contents(path: &Path) -> Result<String, String> {
+/// The text of a file of at most 1 MiB. `Err`: what is wrong, to be put behind the file's name.
+pub(crate) fn contents(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes(path)?).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         format!("is no UTF-8 text (line {})", line.filter(|byte| **byte == b'\n').count() + 1)
@@ -156,9 +160,12 @@ fn text_tree(name: &str, text: &str, walk: &mut Walk) -> Option<Node> {
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let is_toml = Path::new(name).extension().is_some_and(|it| it.eq_ignore_ascii_case("toml"));
-    let parse = if is_toml { toml::parse } else { yaml::parse };
+    let parse = if is_toml(name) { toml::parse } else { yaml::parse };
     parse(name, text, &mut walk.errors)
+}
+
+fn is_toml(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it.eq_ignore_ascii_case("toml"))
 }
 
 /// Reads the text of one file; `file_name` is what places are named by.

@@ -3,6 +3,7 @@
 mod copies;
 mod decide;
 mod gc;
+mod journal;
 mod leader;
 mod lease;
 mod publish;
@@ -97,7 +98,7 @@ async fn begin(
     tasks.spawn(copies.run(receiver));
     let (wanted, is_wanted) = watch::channel(false);
     let inputs = run::Inputs {
-        sources: source::cluster(&settings.client, &settings.config),
+        sources: source::all(&settings.client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
         secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
         reports: reported,

@@ -10,9 +10,9 @@
 //!
 //! Each arrow is one function; what comes out of it goes into the next.
 //!
-//! - object → [`source::routes`] watches the four kinds of routes
-//! - → [`route::read`] → [`route::Route`]: the only place that looks into a route, with [`rule`]
-//!   and [`name`] inside; a refusal is a value too
+//! - object or file → [`source::all`] watches every kind of routes, and what they refer to
+//! - → [`route::read`], of files [`route::file::routes`] → [`route::Route`]: the only place that
+//!   looks into a route, with [`rule`] and [`name`] inside; a refusal is a value too
 //! - → [`world::World::apply`] → [`world::Changed`]: the certificates that changed; identity is
 //!   [`cert::Id::of`]
 //! - → [`plan::decide`] → [`plan::Decision`]: for one certificate the step, the reason, when to

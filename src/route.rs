@@ -3,6 +3,7 @@
 //! This is the only place that looks into a route object. What is not read here has no effect.
 
 mod annotations;
+pub mod file;
 mod ingress;
 mod ingress_route;
 mod kind;
@@ -56,8 +57,9 @@ pub enum Class {
     Annotation(Box<str>),
     /// `spec.ingressClassName`, which goes before the annotation even if it is empty.
     Spec(Box<str>),
-    /// A file is for whoever reads it.
-    OfFile,
+    /// For whoever reads it: it stands in a file, or asks by an annotation of ours, whatever proxy
+    /// it is for.
+    Anyone,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -165,7 +167,8 @@ pub fn read(kind: Kind, object: &Object, syntax: Syntax) -> Route {
             return route;
         }
     };
-    route.class = spec.class.unwrap_or(route.class);
+    let asks = annotations::resolver(&object.annotations).is_some();
+    route.class = if asks { Class::Anyone } else { spec.class.unwrap_or(route.class) };
     route.entry_points = spec.entry_points;
     route.tls = spec.tls.map(Box::new);
     route.parts = spec.parts;
@@ -181,9 +184,9 @@ fn spec(kind: Kind, object: &Object, syntax: Syntax) -> Result<Spec, Refusal> {
     let mut read = match kind {
         Kind::OwnHttp | Kind::TraefikHttp => ingress_route::http(spec, syntax)?,
         Kind::OwnTcp | Kind::TraefikTcp => ingress_route::tcp(spec, syntax)?,
-        Kind::Ingress => ingress::read(spec, notes)?,
+        Kind::Ingress => ingress::read(spec, notes, syntax)?,
         Kind::OwnStore | Kind::TraefikStore => return store::read(spec),
-        // Files are read as a whole, see `Dynamic`.
+        // Files are read as a whole, see `file::Dynamic`.
         Kind::FileHttp | Kind::FileTcp | Kind::FileStore => Spec::default(),
     };
     read.tls = annotations::apply(notes, read.tls)?;

@@ -1,5 +1,6 @@
 //! Objects of the cluster and files → [`route::read`], for everything that follows routes.
 
+pub mod files;
 mod listings;
 pub mod manifests;
 
@@ -61,6 +62,8 @@ pub enum What {
     Services,
     Classes,
     Resolvers,
+    /// Those of `providers.file`, whatever the kinds of routes in them.
+    Files,
 }
 
 impl What {
@@ -70,6 +73,15 @@ impl What {
             Self::Services => "Service",
             Self::Classes => "IngressClass.networking.k8s.io",
             Self::Resolvers => "CertificateResolver.routecert.dev",
+            Self::Files => "files",
+        }
+    }
+
+    /// Whether routes of this kind, as records name it, come from there.
+    pub fn gives(self, kind: &str) -> bool {
+        match self {
+            Self::Files => Kind::OF_FILES.iter().any(|one| one.as_str() == kind),
+            _ => self.as_str() == kind,
         }
     }
 
@@ -80,6 +92,7 @@ impl What {
             Self::Services => Some(ApiResource::erase::<Service>(&())),
             Self::Classes => Some(ApiResource::erase::<IngressClass>(&())),
             Self::Resolvers => Some(ApiResource::erase::<CertificateResolver>(&())),
+            Self::Files => None,
         }
     }
 }
@@ -92,6 +105,9 @@ pub fn places(config: &Config) -> Vec<Place> {
         let named = namespaces.iter().cloned().map(Some);
         places.extend(all.into_iter().chain(named).map(|namespace| Place { what, namespace }));
     };
+    if config.file.is_some() {
+        add(What::Files, &[]);
+    }
     let (crd, ingress) = (&config.kubernetes_crd, &config.kubernetes_ingress);
     if let Some(crd) = crd {
         for kind in Kind::CUSTOM {
@@ -123,8 +139,21 @@ pub fn places(config: &Config) -> Vec<Place> {
     places
 }
 
+/// All that routes are made of, for ever: objects and files. What is in trouble leaves the others
+/// alone. `home`: the controller's namespace.
+pub fn all(client: &kube::Client, config: &Config, home: &str) -> BoxStream<'static, Event> {
+    let objects = cluster(client, config);
+    match &config.file {
+        None => objects,
+        Some(provider) => {
+            let files = files::watch(provider, home, config.default_rule_syntax);
+            stream::select(objects, files).boxed()
+        }
+    }
+}
+
 /// All that routes are made of, for ever. A kind in trouble leaves the others alone.
-pub fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
+fn cluster(client: &kube::Client, config: &Config) -> BoxStream<'static, Event> {
     let watches = places(config).into_iter().filter_map(|place| watch(client, config, place));
     stream::select_all(watches).boxed()
 }
@@ -140,6 +169,8 @@ fn watch(
     let watch = watcher::Config { label_selector, ..watcher::Config::default() };
     let syntax = config.default_rule_syntax;
     let told = match place.what {
+        // Has no resource, see above.
+        What::Files => return None,
         What::Services => cluster::watch(api::<Named>(client, &resource, namespace), watch)
             .map(move |seen| event(&place, seen, named))
             .boxed(),
@@ -182,7 +213,7 @@ fn label_selector(config: &Config, what: What) -> Option<String> {
     match what {
         What::Routes(Kind::Ingress) => config.kubernetes_ingress.as_ref()?.label_selector.clone(),
         What::Routes(_) => config.kubernetes_crd.as_ref()?.label_selector.clone(),
-        What::Services | What::Classes | What::Resolvers => None,
+        What::Services | What::Classes | What::Resolvers | What::Files => None,
     }
 }
 
@@ -235,6 +266,8 @@ pub fn put(what: What, syntax: Syntax, object: Object) -> Event {
         What::Resolvers => {
             Event::Resolver { name: object.name.clone(), object: Some(Box::new(object)) }
         }
+        // There is no such object: one that says nothing.
+        What::Files => Event::Put(Box::new(route::read(Kind::FileHttp, &object, syntax))),
     }
 }
 
@@ -244,5 +277,6 @@ fn gone(what: What, namespace: String, name: String) -> Event {
         What::Services => Event::Service { namespace, name, is: Presence::Gone },
         What::Classes => Event::Class { name, controller: None },
         What::Resolvers => Event::Resolver { name, object: None },
+        What::Files => Event::Gone(Key::new(Kind::FileHttp, &namespace, &name)),
     }
 }

@@ -12,10 +12,10 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 
 use crate::cli::plan::result::Plan;
-use crate::cli::{Configuration, Failure, api_server, understood};
+use crate::cli::{Configuration, Failure, api_server, understood, with_a_provider};
 use crate::cluster;
 use crate::config::Config;
-use crate::route::Judged;
+use crate::route::{Judged, Kind};
 use crate::source;
 use crate::source::manifests::{self, Manifests};
 use crate::source::{Event, Listing, Listings, What};
@@ -55,6 +55,8 @@ enum Form {
 impl Arguments {
     pub(crate) fn run(&self, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
         let (config, said) = understood(&self.configuration, environment)?;
+        let from_objects = self.cluster || !self.filenames.is_empty();
+        let config = if from_objects { with_a_provider(config) } else { config };
         if self.filenames.is_empty() && !self.cluster && config.file.is_none() {
             let message = "nothing to plan: give -f with manifests, --cluster, or providers.file";
             return Err(Failure::Configuration(message.to_owned()));
@@ -63,6 +65,8 @@ impl Arguments {
         self.read_manifests(&config, &mut planner)?;
         if self.cluster {
             self.read_cluster(&config, &mut planner)?;
+        } else {
+            planner.read_files();
         }
         let plan = planner.finish();
         match self.output {
@@ -91,7 +95,9 @@ impl Arguments {
         }
         planner.old(&found.old);
         for event in found.events {
-            planner.take(event);
+            if is_read(config, &event) {
+                planner.take(event);
+            }
         }
         Ok(())
     }
@@ -103,7 +109,7 @@ impl Arguments {
             let cluster = cluster::connect(self.kubeconfig.as_deref(), &api_server(config))
                 .await
                 .map_err(|error| Failure::Configuration(error.to_string()))?;
-            let mut events = source::cluster(&cluster.client, config);
+            let mut events = source::all(&cluster.client, config, &cluster.namespace);
             let mut listings = Listings::new(config);
             while !listings.are_all_heard_of() {
                 let Some(event) = events.next().await else { break };
@@ -115,6 +121,19 @@ impl Arguments {
             Ok(())
         })
     }
+}
+
+/// Whether a provider that is switched on reads the object.
+fn is_read(config: &Config, event: &Event) -> bool {
+    let Event::Put(route) = event else { return true };
+    let namespaces = match route.key.kind {
+        Kind::Ingress => config.kubernetes_ingress.as_ref().map(|it| &it.namespaces),
+        _ => config.kubernetes_crd.as_ref().map(|it| &it.namespaces),
+    };
+    let is_meant = |names: &Vec<String>| {
+        names.is_empty() || names.iter().any(|name| *name == *route.key.namespace)
+    };
+    namespaces.is_some_and(is_meant)
 }
 
 /// The world, and what is to be said of it.
@@ -171,10 +190,23 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn read_files(&mut self) {
+        let Some(provider) = &self.config.file else { return };
+        let home = self.config.own.controller_namespace.as_deref().unwrap_or(HOME);
+        let (routes, problems) =
+            source::files::read(provider, home, self.config.default_rule_syntax);
+        self.warnings.extend(problems);
+        for route in routes {
+            self.world.apply(&route.key.clone(), Some(route));
+        }
+    }
+
     fn old(&mut self, objects: &[String]) {
         if objects.is_empty() {
             return;
         }
+        let mut objects = objects.to_vec();
+        objects.sort();
         let shown: Vec<&str> = objects.iter().take(10).map(String::as_str).collect();
         self.warnings.push(format!(
             "{} object(s) of traefik.containo.us are not read; change their apiVersion to \

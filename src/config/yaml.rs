@@ -15,10 +15,27 @@ const MAX_COPIED: usize = 16 * 1024 * 1024;
 const NODE_BYTES: usize = 128;
 const TOO_LARGE: &str = "anchors and aliases make the configuration too large";
 
+/// What becomes of plain text that YAML reads as a date, or as another number than it looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Odd {
+    /// A problem: nobody wants that in a configuration.
+    Refused,
+    /// Text, as written: it is for somebody else.
+    Kept,
+}
+
 /// The first document of `text`, if it has content. With a syntax error there is no tree; other
 /// problems leave the rest of it to be looked at.
 pub(super) fn parse(source: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
-    let mut builder = Builder::new(source);
+    build(Builder::new(source, Odd::Refused), text, problems)
+}
+
+/// The same for a text of which only a part is ours.
+pub(super) fn parse_foreign(source: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+    build(Builder::new(source, Odd::Kept), text, problems)
+}
+
+fn build(mut builder: Builder, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     for next in Parser::new_from_str(text) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span.start),
@@ -75,6 +92,7 @@ enum Key {
 
 struct Builder {
     source: Arc<str>,
+    odd: Odd,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     copied: usize,
@@ -84,9 +102,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(source: &str) -> Self {
+    fn new(source: &str, odd: Odd) -> Self {
         Self {
             source: source.into(),
+            odd,
             open: Vec::new(),
             anchors: BTreeMap::new(),
             copied: 0,
@@ -151,12 +170,12 @@ impl Builder {
         match kind {
             "" if matches!(text, "" | "~" | "null" | "Null" | "NULL") => Ok(Value::Null),
             "null" => Ok(Value::Null),
-            "" if is_date(text) => {
+            "" if self.odd == Odd::Refused && is_date(text) => {
                 let problem = self.fault(at, "is a date in YAML; put it into quotes");
                 self.problems.push(problem);
                 Ok(Value::Null)
             }
-            "" if is_other_number(text) => {
+            "" if self.odd == Odd::Refused && is_other_number(text) => {
                 let shown = shorten(text);
                 let message = format!("YAML reads `{shown}` as another number; put it into quotes");
                 let problem = self.fault(at, message);

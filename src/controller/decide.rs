@@ -143,8 +143,13 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
     }
 }
 
-fn tell_route(leader: &Leader, key: &Key) {
+fn tell_route(leader: &mut Leader, key: &Key) {
     let news = verdict::route(leader, key);
+    if key.kind.resource().is_none() {
+        let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
+        let refused = verdict.filter(|verdict| verdict.refused);
+        leader.journal.note(key, refused.map(|it| (it.reason, it.message.as_str())));
+    }
     tell(leader, News::Route { key: key.clone(), news });
 }
 

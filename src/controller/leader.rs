@@ -13,6 +13,7 @@ use crate::cert::Id;
 use crate::cluster::{Seen, Trouble};
 use crate::controller::Settings;
 use crate::controller::copies::{Command, Place, Report};
+use crate::controller::journal::Journal;
 use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
@@ -36,6 +37,7 @@ pub(super) struct Leader {
     /// What became of each copy, and which certificate it was to hold.
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) listings: Listings,
+    pub(super) journal: Journal,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
@@ -74,6 +76,7 @@ impl Leader {
             copies,
             filled: BTreeMap::new(),
             listings,
+            journal: Journal::default(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -123,7 +126,7 @@ impl Leader {
         match what {
             What::Services => self.world.judge_services(self.listings.judged()),
             What::Classes if refused => self.world.believe_classes(),
-            What::Classes | What::Resolvers | What::Routes(_) => Changed::default(),
+            What::Classes | What::Resolvers | What::Routes(_) | What::Files => Changed::default(),
         }
     }
 
@@ -292,6 +295,9 @@ impl Leader {
 
 fn tell_trouble(place: &source::Place, trouble: &Trouble) {
     let kind = place.what.as_str();
+    if place.what == What::Files {
+        return tell_trouble_of_files(trouble);
+    }
     match trouble {
         Trouble::Missing => tracing::warn!(
             "{kind}: the API server does not have this kind; {}. It is looked for again",
@@ -317,6 +323,14 @@ fn without(what: What) -> &'static str {
             "an Ingress is ours if its class has the name of \
              providers.kubernetesIngress.ingressClass, or traefik"
         }
+        What::Files => "what was read of them last holds",
         What::Resolvers => "only resolvers of certificatesResolvers can be used",
     }
+}
+
+fn tell_trouble_of_files(trouble: &Trouble) {
+    tracing::error!(
+        "providers.file: {trouble}. What was read of the file last holds, and nothing is removed \
+         until it can be read"
+    );
 }

@@ -24,6 +24,8 @@ pub(super) fn apply(annotations: &Annotations, tls: Option<Tls>) -> Result<Optio
     let mut tls = match (tls, resolver(annotations)) {
         (tls, Some(resolver)) => Tls { resolver: Some(resolver.into()), ..tls.unwrap_or_default() },
         (Some(tls), None) => tls,
+        // A wish without a resolver is told, not passed over.
+        (None, None) if filled(annotations, DOMAINS).is_some() => Tls::default(),
         (None, None) => return Ok(None),
     };
     tls.key_type = key_type.or(tls.key_type);

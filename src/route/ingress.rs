@@ -3,22 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::networking::v1::{IngressBackend, IngressRule, IngressSpec};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressRule, IngressSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::route::annotations;
 use crate::route::annotations::Annotations;
+use crate::route::ingress_route;
 use crate::route::names;
 use crate::route::{Class, Entry, Part, Refusal, Service, Spec, Tls};
+use crate::rule::{Protocol, Syntax};
 
 const PREFIX: &str = "traefik.ingress.kubernetes.io/router.";
 
-pub(super) fn read(spec: &Value, notes: &Annotations) -> Result<Spec, Refusal> {
+pub(super) fn read(spec: &Value, notes: &Annotations, syntax: Syntax) -> Result<Spec, Refusal> {
     let typed = IngressSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     let router = router(notes);
     let entry_points = router.get("entrypoints").map_or("", String::as_str);
-    let parts: Vec<Part> = typed.rules.iter().flatten().flat_map(parts_of).collect();
+    let syntax = ingress_route::syntax(router.get("rulesyntax").map(String::as_str), syntax);
+    let matcher = router.get("pathmatcher").map(String::as_str);
+    let rules = typed.rules.iter().flatten();
+    let parts: Vec<Part> = rules.flat_map(|rule| parts_of(rule, matcher, syntax)).collect();
     Ok(Spec {
         entry_points: words(entry_points).map(Into::into).collect(),
         tls: tls(&router, &typed, &parts, notes),
@@ -42,17 +47,34 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// One part a path, since each has a backend of its own.
-fn parts_of(rule: &IngressRule) -> Vec<Part> {
+fn parts_of(rule: &IngressRule, matcher: Option<&str>, syntax: Syntax) -> Vec<Part> {
     let host = rule.host.as_deref().unwrap_or_default();
-    let named = || names::listed(std::iter::once(host), "the rule of the Ingress has no host");
     let paths = rule.http.iter().flat_map(|http| &http.paths);
-    let parts: Vec<Part> =
-        paths.map(|path| Part { names: named(), services: services(&path.backend) }).collect();
+    let part = |path: &HTTPIngressPath| {
+        let text = rule_of(host, path, matcher);
+        Part {
+            names: names::of_rule(&text, Protocol::Http, syntax),
+            services: services(&path.backend),
+        }
+    };
+    let parts: Vec<Part> = paths.map(part).collect();
     if parts.is_empty() && !host.is_empty() {
         // A host without paths goes to the default backend.
-        return vec![Part { names: named(), services: Box::default() }];
+        let names = names::of_rule(&format!("Host({host:?})"), Protocol::Http, syntax);
+        return vec![Part { names, services: Box::default() }];
     }
     parts
+}
+
+/// The rule that Traefik makes of a path.
+fn rule_of(host: &str, path: &HTTPIngressPath, matcher: Option<&str>) -> String {
+    let by_type = if path.path_type == "Exact" { "Path" } else { "PathPrefix" };
+    let matcher = matcher.filter(|given| !given.is_empty()).unwrap_or(by_type);
+    let path = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    if host.is_empty() {
+        return format!("{matcher}({path:?})");
+    }
+    format!("Host({host:?}) && {matcher}({path:?})")
 }
 
 fn services(backend: &IngressBackend) -> Box<[Service]> {

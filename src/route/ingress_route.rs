@@ -29,10 +29,7 @@ pub(super) fn tcp(spec: &Value, syntax: Syntax) -> Result<Spec, Refusal> {
     let typed =
         IngressRouteTcpSpec::deserialize(spec).map_err(|error| super::unreadable(&error))?;
     let passes = typed.tls.as_ref().is_some_and(|tls| tls.passthrough == Some(true));
-    let fault = passes.then(|| {
-        let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";
-        Refusal::new(Reason::Passthrough, message)
-    });
+    let fault = passes.then(passthrough);
     Ok(Spec {
         class: typed.ingress_class_name.map(|class| Class::Spec(class.into())),
         entry_points: typed.entry_points.into_iter().map(Into::into).collect(),
@@ -40,6 +37,11 @@ pub(super) fn tcp(spec: &Value, syntax: Syntax) -> Result<Spec, Refusal> {
         parts: typed.routes.iter().map(|rule| tcp_part(rule, syntax)).collect(),
         fault,
     })
+}
+
+pub(super) fn passthrough() -> Refusal {
+    let message = "tls.passthrough hands TLS on to the service: no certificate is needed here";
+    Refusal::new(Reason::Passthrough, message)
 }
 
 /// Of our kinds alone: what Traefik's have is Traefik's business.
@@ -53,7 +55,11 @@ pub(super) fn unknown_fields(kind: Kind, spec: &Value) -> Vec<String> {
     }
 }
 
-fn tls_of(resolver: Option<String>, secret_name: Option<String>, domains: &[Domain]) -> Tls {
+pub(super) fn tls_of(
+    resolver: Option<String>,
+    secret_name: Option<String>,
+    domains: &[Domain],
+) -> Tls {
     let main = |domain: &Domain| domain.main.clone().unwrap_or_default();
     let named: Vec<_> =
         domains.iter().map(|domain| names::names_of(&main(domain), &domain.sans)).collect();

@@ -35,6 +35,9 @@ impl Kind {
         Self::TraefikStore,
     ];
 
+    /// Those of `providers.file`.
+    pub const OF_FILES: [Self; 3] = [Self::FileHttp, Self::FileTcp, Self::FileStore];
+
     /// `None`: the kind stands in files.
     pub fn resource(self) -> Option<ApiResource> {
         match self {

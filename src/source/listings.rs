@@ -47,17 +47,17 @@ impl Listings {
         self.0.iter().all(|(place, listing)| match listing {
             Listing::Complete => true,
             // Of what routes only refer to, nothing hangs.
-            _ if !matches!(place.what, What::Routes(_)) => true,
+            _ if !matches!(place.what, What::Routes(_) | What::Files) => true,
             Listing::Awaited | Listing::Troubled(Trouble::Unreachable(_)) => false,
             Listing::Troubled(Trouble::Missing | Trouble::Forbidden(_)) => {
-                !kinds.iter().any(|kind| kind == place.what.as_str())
+                !kinds.iter().any(|kind| place.what.gives(kind))
             }
         })
     }
 
     /// Whether all routes of this kind are known.
     pub fn are_complete(&self, kind: &str) -> bool {
-        let mut places = self.0.iter().filter(|(place, _)| place.what.as_str() == kind);
+        let mut places = self.0.iter().filter(|(place, _)| place.what.gives(kind));
         places.all(|(_, listing)| matches!(listing, Listing::Complete))
     }
 

@@ -50,7 +50,7 @@ impl Classes {
 
     pub(super) fn is_ours(&self, route: &Route) -> bool {
         match (&route.class, route.key.kind) {
-            (Class::OfFile, _) => true,
+            (Class::Anyone, _) => true,
             (Class::Spec(name), Kind::Ingress) => self.is_our_class(name),
             (class, Kind::Ingress) => is_named(class, &self.ingresses),
             (class, _) => is_named(class, &self.routes),
@@ -76,7 +76,7 @@ pub(super) fn may_change(route: &Route) -> bool {
 /// Traefik's filter: the configured class; without one, no class or `traefik`.
 fn is_named(class: &Class, wanted: &str) -> bool {
     let class = match class {
-        Class::Unnamed | Class::OfFile => "",
+        Class::Unnamed | Class::Anyone => "",
         Class::Annotation(name) | Class::Spec(name) => name,
     };
     class == wanted || (wanted.is_empty() && class == TRAEFIK)

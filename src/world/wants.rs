@@ -43,10 +43,16 @@ type Place = (String, String);
 struct Wanted {
     owner: String,
     resolver: String,
-    names: Names,
-    routes: BTreeMap<Age, Option<KeyType>>,
+    routes: BTreeMap<Age, Wish>,
     /// Where it is to be copied to.
     places: BTreeSet<Place>,
+}
+
+/// As one route writes it; the oldest route's word counts.
+#[derive(Debug)]
+struct Wish {
+    names: Names,
+    key_type: Option<KeyType>,
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +76,8 @@ impl Wants {
         Some(Want {
             owner: wanted.owner.clone(),
             resolver: wanted.resolver.clone(),
-            names: wanted.names.clone(),
-            key_type: wanted.routes.values().find_map(|given| *given),
+            names: wanted.routes.values().next()?.names.clone(),
+            key_type: wanted.routes.values().find_map(|wish| wish.key_type),
             routes: routes.map(|(_, key)| key.clone()).collect(),
         })
     }
@@ -110,11 +116,11 @@ impl Wants {
         let one = self.by_id.entry(id.clone()).or_insert_with(|| Wanted {
             owner: wanted.owner.clone(),
             resolver: wanted.resolver.clone(),
-            names: wanted.names.clone(),
             routes: BTreeMap::new(),
             places: BTreeSet::new(),
         });
-        one.routes.insert(age(route), wanted.key_type);
+        let wish = Wish { names: wanted.names.clone(), key_type: wanted.key_type };
+        one.routes.insert(age(route), wish);
         changed.ids.extend(self.coverage.cover(id).cloned());
         if let Some(place) = place(route, wanted) {
             one.places.insert(place.clone());

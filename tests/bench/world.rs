@@ -1,6 +1,13 @@
 //! `cargo bench --bench world`: what one changed route costs among 1,000, 10,000 and 100,000, and
 //! how long it takes to read and plan all of them. One route in ten asks for a certificate.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench prints, and stops when something is odd"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

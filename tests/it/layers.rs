@@ -24,7 +24,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
     (
         "controller",
         &[
-            &["copies", "lease", "publish"],
+            &["copies", "journal", "lease", "publish"],
             &["records", "resolvers"],
             &["leader"],
             &["gc", "verdict"],

@@ -27,6 +27,8 @@ pub struct Settings {
     /// `providers.kubernetesIngress`, `key: value` each; `None`: Ingresses are not read. Its
     /// namespaces are the same.
     pub ingress: Option<Vec<String>>,
+    /// `providers.file` as YAML; empty: no such provider.
+    pub file: String,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
 }
@@ -42,6 +44,10 @@ impl Settings {
         let ingress = self.ingress.as_ref().map(|more| self.provider(more));
         let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
         let ingress = ingress.unwrap_or_default();
+        let file = match self.file.as_str() {
+            "" => String::new(),
+            file => format!(", file: {file}"),
+        };
         format!(
             r#"entryPoints:
   web:
@@ -49,7 +55,7 @@ impl Settings {
     http: {{redirections: {{entryPoint: {{to: websecure, scheme: https, permanent: true}}}}}}
   websecure: {{address: "127.0.0.1:{websecure}"}}
 certificatesResolvers:
-{resolvers}providers: {{kubernetesCRD: {{{crd}}}{ingress}}}
+{resolvers}providers: {{kubernetesCRD: {{{crd}}}{ingress}{file}}}
 log: {{level: DEBUG}}
 routecert:
   certificatesNamespace: {certificates_namespace}

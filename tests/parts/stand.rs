@@ -76,6 +76,7 @@ impl<'c> Stand<'c> {
                 // Resolvers that are objects belong to one controller of a cluster.
                 crd: vec!["disableClusterScopeResources: true".to_owned()],
                 ingress: None,
+                file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
             },
             routes,

@@ -1,4 +1,4 @@
-//! Facts about CertificateResolvers and the Secrets that they name.
+//! Facts about resolvers that are objects, and the Secrets that they name.
 
 use std::collections::BTreeMap;
 
