@@ -86,6 +86,11 @@ impl Arguments {
             manifests::read(path, config.default_rule_syntax, &mut found)
                 .map_err(|error| Failure::Configuration(error.to_string()))?;
         }
+        if let Some(selector) = selector(config).filter(|_| !found.events.is_empty()) {
+            planner.warnings.push(format!(
+                "labelSelector `{selector}` is not applied to manifests; --cluster applies it"
+            ));
+        }
         if !found.has_classes && !self.cluster {
             // Manifests are often a part of the whole.
             planner.world.believe_classes();
@@ -121,6 +126,11 @@ impl Arguments {
             Ok(())
         })
     }
+}
+
+fn selector(config: &Config) -> Option<&String> {
+    let crd = config.kubernetes_crd.as_ref().and_then(|crd| crd.label_selector.as_ref());
+    crd.or_else(|| config.kubernetes_ingress.as_ref()?.label_selector.as_ref())
 }
 
 /// Whether a provider that is switched on reads the object.

@@ -68,8 +68,12 @@ fn parts_of(rule: &IngressRule, matcher: Option<&str>, syntax: Syntax) -> Vec<Pa
 
 /// The rule that Traefik makes of a path.
 fn rule_of(host: &str, path: &HTTPIngressPath, matcher: Option<&str>) -> String {
-    let by_type = if path.path_type == "Exact" { "Path" } else { "PathPrefix" };
-    let matcher = matcher.filter(|given| !given.is_empty()).unwrap_or(by_type);
+    let matcher = match (path.path_type.as_str(), matcher) {
+        ("Exact", _) => "Path",
+        // Only what is left to the implementation can be chosen.
+        ("ImplementationSpecific" | "", Some(given)) if !given.is_empty() => given,
+        _ => "PathPrefix",
+    };
     let path = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
     if host.is_empty() {
         return format!("{matcher}({path:?})");

@@ -5,7 +5,7 @@ use crate::parts::stand::Stand;
 use crate::stand;
 
 /// Ingresses of these tests ask for a certificate of their one host.
-const NOTE: &str = "routecert.dev/cert-resolver: le";
+const NOTE: &str = "traefik.ingress.kubernetes.io/router.tls.certresolver: le";
 
 fn class(stand: &Stand<'_>, name: &str, controller: &str) {
     stand.cluster.apply(&format!(
