@@ -97,6 +97,7 @@ async fn begin(
         copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
     tasks.spawn(copies.run(receiver));
     let (wanted, is_wanted) = watch::channel(false);
+    tasks.spawn(tell_of_old_routes(Arc::clone(settings)));
     let inputs = run::Inputs {
         sources: source::all(&settings.client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
@@ -123,6 +124,20 @@ fn scope(settings: &Settings) -> publish::Scope {
         return publish::Scope::from([None]);
     }
     scope.into_iter().chain([Some(settings.namespace.clone())]).collect()
+}
+
+/// Routes of a group that nobody reads any more are easily forgotten.
+async fn tell_of_old_routes(settings: Arc<Settings>) {
+    let crd = settings.config.kubernetes_crd.as_ref();
+    if crd.is_none_or(|crd| crd.disable_cluster_scope_resources) {
+        return;
+    }
+    for (kind, count) in source::old_routes(&settings.client).await {
+        tracing::warn!(
+            "{count} {kind} of traefik.containo.us: not read; change their apiVersion to \
+             traefik.io/v1alpha1"
+        );
+    }
 }
 
 /// A record that cannot be read is named and left alone; the others count.

@@ -14,7 +14,8 @@
 //! - → [`route::read`], of files [`route::file::routes`] → [`route::Route`]: the only place that
 //!   looks into a route, with [`rule`] and [`name`] inside; a refusal is a value too
 //! - → [`world::World::apply`] → [`world::Changed`]: the certificates that changed; identity is
-//!   [`cert::Id::of`]
+//!   [`cert::Id::of`]; inside are derivation, who owns a host, which wildcard covers which names,
+//!   and which Secrets are to be filled. `routecert plan` is the way up to here
 //! - → [`plan::decide`] → [`plan::Decision`]: for one certificate the step, the reason, when to
 //!   look again, what to show
 //! - → [`issue::drive`] carries out one order: [`order::next`] says what to store and the one thing

@@ -9,10 +9,11 @@ use futures::stream;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
+use kube::core::{DynamicResourceScope, GroupVersionKind};
 use kube::runtime::watcher;
 use kube::{Api, Resource};
 
+use crate::api;
 use crate::api::{CertificateResolver, Object};
 use crate::cluster;
 use crate::cluster::{Definitions, IngressClass, Named, Seen, Trouble};
@@ -171,14 +172,14 @@ fn watch(
     let told = match place.what {
         // Has no resource, see above.
         What::Files => return None,
-        What::Services => cluster::watch(api::<Named>(client, &resource, namespace), watch)
+        What::Services => cluster::watch(api_of::<Named>(client, &resource, namespace), watch)
             .map(move |seen| event(&place, seen, named))
             .boxed(),
         What::Classes => cluster::watch(Api::<IngressClass>::all(client.clone()), watch)
             .map(move |seen| event(&place, seen, class))
             .boxed(),
         What::Routes(Kind::Ingress) => {
-            cluster::watch(api::<cluster::Object>(client, &resource, namespace), watch)
+            cluster::watch(api_of::<cluster::Object>(client, &resource, namespace), watch)
                 .map(move |seen| event(&place, seen, |it| put(place.what, syntax, kept(it))))
                 .boxed()
         }
@@ -199,7 +200,7 @@ fn definitions(config: &Config) -> Definitions {
     if disabled { Definitions::Unwatched } else { Definitions::Watched }
 }
 
-fn api<K>(client: &kube::Client, resource: &ApiResource, namespace: Option<&str>) -> Api<K>
+fn api_of<K>(client: &kube::Client, resource: &ApiResource, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
 {
@@ -249,6 +250,24 @@ fn named(object: Named) -> Event {
 fn class(class: IngressClass) -> Event {
     let controller = Some(class.controller().to_owned());
     Event::Class { name: class.metadata.name.unwrap_or_default(), controller }
+}
+
+/// How many routes of Traefik's old group there are, by kind; they are not read.
+pub async fn old_routes(client: &kube::Client) -> Vec<(&'static str, u64)> {
+    let mut found = Vec::new();
+    for (kind, plural) in
+        [("IngressRoute", "ingressroutes"), ("IngressRouteTCP", "ingressroutetcps")]
+    {
+        let group = GroupVersionKind::gvk(api::TRAEFIK_OLD_GROUP, api::VERSION, kind);
+        let resource = ApiResource::from_gvk_with_plural(&group, plural);
+        // Without the right to count there is nothing to say.
+        if let Ok(Some(count)) = cluster::count(client, &resource).await
+            && count > 0
+        {
+            found.push((kind, count));
+        }
+    }
+    found
 }
 
 /// What one object tells.
