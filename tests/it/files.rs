@@ -32,15 +32,6 @@ fn routers(hosts: &[&str]) -> String {
     format!("http:\n  routers:\n{}", hosts.iter().map(router).collect::<String>())
 }
 
-/// Waits until the certificate for `names` is gone.
-async fn gone(stand: &Stand<'_>, names: &str) {
-    let condition = async || {
-        let left = stand.certificates().await?;
-        if left.contains_key(names) { Err(format!("{:?}", left.keys())) } else { Ok(()) }
-    };
-    stand.eventually(&format!("the certificate for {names} to go"), condition).await;
-}
-
 #[tokio::test]
 async fn a_router_of_a_file_gets_its_certificate_and_the_file_is_followed() {
     let mut stand = stand("file-routes").await;
@@ -109,7 +100,7 @@ async fn a_broken_file_keeps_the_last_good_routes_and_says_where() {
 
     put(&folder, "web.yml", &routers(&["a.example.com", "c.example.com"]));
     stand.certificate("c.example.com").await;
-    gone(&stand, "b.example.com").await;
+    look::gone(&stand, "b.example.com").await;
     assert_eq!(stand.certificate("a.example.com").await, held);
     assert_eq!(stand.ca.orders(), 3);
 }

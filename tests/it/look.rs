@@ -131,7 +131,11 @@ pub(crate) fn versions(stand: &Stand<'_>) -> BTreeMap<String, String> {
         let list: Value = serde_json::from_str(&stand.cluster.kubectl(&args, "")).unwrap();
         list["items"].as_array().unwrap().clone()
     };
-    let objects = namespaces.into_iter().flat_map(of);
+    // The API server has Events of its own, on Services.
+    let is_ours = |object: &Value| {
+        object["kind"] != "Event" || object["reportingController"] == "routecert.dev/controller"
+    };
+    let objects = namespaces.into_iter().flat_map(of).filter(is_ours);
     objects
         .map(|object| {
             let text = |path: &str| object.pointer(path).unwrap().as_str().unwrap().to_owned();
@@ -139,6 +143,15 @@ pub(crate) fn versions(stand: &Stand<'_>) -> BTreeMap<String, String> {
             (place.join("/"), text("/metadata/resourceVersion"))
         })
         .collect()
+}
+
+/// Waits until the certificate for `names` is gone.
+pub(crate) async fn gone(stand: &Stand<'_>, names: &str) {
+    let condition = async || {
+        let left = stand.certificates().await?;
+        if left.contains_key(names) { Err(format!("{:?}", left.keys())) } else { Ok(()) }
+    };
+    stand.eventually(&format!("the certificate for {names} to go"), condition).await;
 }
 
 /// Applies an Ingress with one rule a host, all to the Service `app`. `notes` is YAML of its

@@ -55,15 +55,6 @@ fn role(prefix: &str) -> String {
     role.replace("name: routecert-controller-routes", &format!("name: {prefix}-controller-routes"))
 }
 
-/// Waits until the certificate for `names` is gone.
-async fn gone(stand: &Stand<'_>, names: &str) {
-    let condition = async || {
-        let left = stand.certificates().await?;
-        if left.contains_key(names) { Err(format!("{:?}", left.keys())) } else { Ok(()) }
-    };
-    stand.eventually(&format!("the certificate for {names} to go"), condition).await;
-}
-
 #[tokio::test]
 async fn without_traefiks_crds_each_is_named_once_and_served_when_it_comes() {
     let cluster = bare_cluster();
@@ -117,7 +108,7 @@ async fn an_object_that_does_not_decode_gets_an_event_and_costs_only_itself() {
     stand.certificate("c.example.com").await;
     stand.certificate("a.example.com").await;
     cluster.kubectl(&["delete", "ingressroutes.traefik.io", "bad", "-n", namespace], "");
-    gone(&stand, "a.example.com").await;
+    look::gone(&stand, "a.example.com").await;
     assert!(controller.process.exited().is_none());
     assert_eq!(stand.ca.orders(), 3);
 }
@@ -156,7 +147,7 @@ async fn a_source_that_cannot_be_read_is_not_a_deleted_route() {
     let controller = stand.start_controller();
     look::logs(&stand, &controller, "everything is known").await;
     stand.delete_route("ours");
-    gone(&stand, "b.example.com").await;
+    look::gone(&stand, "b.example.com").await;
     assert_eq!(stand.certificate("a.example.com").await, held);
     look::copied(&stand, "theirs-tls", &held.chain).await;
     assert_eq!(stand.served("a.example.com").unwrap(), held.chain);
@@ -167,7 +158,7 @@ async fn a_source_that_cannot_be_read_is_not_a_deleted_route() {
     assert_eq!(stand.certificate("a.example.com").await, held);
     let delete = ["delete", "ingressroutes.traefik.io", "theirs", "-n", &stand.routes];
     stand.cluster.kubectl(&delete, "");
-    gone(&stand, "a.example.com").await;
+    look::gone(&stand, "a.example.com").await;
     let nothing_left = async || {
         let object = stand.object("AcmeCertificate", &held.secret).await;
         let secret = look::secret(&stand, "theirs-tls").await;
@@ -200,7 +191,7 @@ async fn a_certificate_that_another_kind_of_route_wants_by_now_is_as_safe() {
     stand.delete_route("ours");
     stand.delete_route("other");
     let _controller = stand.start_controller();
-    gone(&stand, "b.example.com").await;
+    look::gone(&stand, "b.example.com").await;
     look::fence(&stand, "fence").await;
     assert_eq!(stand.certificates().await.unwrap().get("a.example.com"), Some(&held));
 }
