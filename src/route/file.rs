@@ -238,40 +238,34 @@ fn store_of(value: &Value) -> Result<Router, Refusal> {
     Ok(Router { tls: Some(tls), unknown_fields, ..Router::default() })
 }
 
-/// The routes of all files together; each file comes with its name for people. `home`: the
+/// The routes of all files together, and which routers were passed over; each file comes with its
+/// name for people. Of routers of one name the first file's counts, as in Traefik. `home`: the
 /// controller's namespace, which the routes are of.
 pub fn routes<'f>(
     files: impl Iterator<Item = (&'f str, &'f Dynamic)>,
     home: &str,
     extent: Extent,
-) -> Vec<Route> {
+) -> (Vec<Route>, Vec<String>) {
     let mut services = BTreeSet::new();
-    let mut routers: BTreeMap<&(Kind, String), Vec<(&str, &Router)>> = BTreeMap::new();
+    let mut routers: BTreeMap<&(Kind, String), (&str, &Router)> = BTreeMap::new();
+    let mut passed_over = Vec::new();
     for (file, dynamic) in files {
         services.extend(&dynamic.services);
         for (key, router) in &dynamic.routers {
-            routers.entry(key).or_default().push((file, router));
+            let (first, counts) = *routers.entry(key).or_insert((file, router));
+            if counts != router {
+                passed_over.push(double(key, first, file));
+            }
         }
     }
     let judged = (extent == Extent::Whole && !services.is_empty()).then_some(&services);
-    let route = |(key, found): (&(Kind, String), Vec<(&str, &Router)>)| {
-        let (file, first) = *found.first()?;
-        let other = found.iter().find(|(_, router)| *router != first);
-        let mut route = route(key, first, home, judged);
-        if let Some((other, router)) = other {
-            route.fault = Some(Box::new(conflict(file, other)));
-            // One that asks for nothing would hide the refusal.
-            route.tls = route.tls.or_else(|| router.tls.clone().map(Box::new));
-        }
-        Some(route)
-    };
-    routers.into_iter().filter_map(route).collect()
+    let made = routers.into_iter().map(|(key, (_, router))| route(key, router, home, judged));
+    (made.collect(), passed_over)
 }
 
-fn conflict(one: &str, other: &str) -> Refusal {
-    let message =
-        format!("stands in {one} and, with other content, in {other}; remove one of them");
-    Refusal::new(Reason::Conflict, message)
+fn double((kind, name): &(Kind, String), first: &str, other: &str) -> String {
+    let (word, name) = (kind.word(), shown(name));
+    format!("{other}: {word} {name} stands in {first} too, and that one counts; rename one of them")
 }
 
 /// Whoever writes the files is who runs the program: their routes count as the oldest.

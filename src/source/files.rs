@@ -37,6 +37,8 @@ struct Files {
     home: String,
     syntax: Syntax,
     known: BTreeMap<PathBuf, Known>,
+    /// Routers that were passed over at the last look.
+    passed_over: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +62,13 @@ struct Look {
 
 impl Files {
     fn new(provider: FileProvider, home: &str, syntax: Syntax) -> Self {
-        Self { provider, home: home.to_owned(), syntax, known: BTreeMap::new() }
+        Self {
+            provider,
+            home: home.to_owned(),
+            syntax,
+            known: BTreeMap::new(),
+            passed_over: Vec::new(),
+        }
     }
 
     fn look(&mut self) -> Look {
@@ -88,7 +96,12 @@ impl Files {
             }
         }
         look.troubles.extend(self.known.values().filter_map(|known| known.trouble.clone()));
-        look.routes = self.routes(&look.troubles);
+        let (routes, passed_over) = self.routes(&look.troubles);
+        look.routes = routes;
+        if passed_over != self.passed_over {
+            look.warnings.extend(passed_over.iter().cloned());
+            self.passed_over = passed_over;
+        }
         look
     }
 
@@ -119,7 +132,7 @@ impl Files {
         }
     }
 
-    fn routes(&self, troubles: &[String]) -> Vec<Route> {
+    fn routes(&self, troubles: &[String]) -> (Vec<Route>, Vec<String>) {
         let extent = if troubles.is_empty() { Extent::Whole } else { Extent::Part };
         let named = self.known.iter().map(|(path, known)| (shown(path), known));
         let named: Vec<_> = named.collect();
