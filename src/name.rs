@@ -95,8 +95,12 @@ impl Name {
 
     /// Whether a certificate for `self` is good for `host`, itself maybe a wildcard.
     pub fn covers(&self, host: &Self) -> bool {
-        self == host
-            || (!host.is_wildcard() && wildcard_of(host.as_str()).as_deref() == Some(&self.0))
+        self == host || host.wildcard_above().as_deref() == Some(&self.0)
+    }
+
+    /// The wildcard that covers the name, unless it is one itself or has no dot.
+    pub fn wildcard_above(&self) -> Option<String> {
+        if self.is_wildcard() { None } else { wildcard_of(&self.0) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Texts of people → the names of certificates.
 
+use std::collections::BTreeSet;
+
 use crate::name::{Name, Names};
 use crate::route::{Reason, Refusal};
 use crate::rule::{Protocol, Rule, Syntax};
@@ -41,11 +43,13 @@ pub(super) fn of_rule(text: &str, protocol: Protocol, syntax: Syntax) -> Result<
 /// an earlier entry covers, or a wildcard that is the main name of any other entry; an entry without
 /// names goes. What is wrong stays, to be told.
 pub fn without_doubles(entries: &[Result<Names, Refusal>]) -> Vec<Result<Names, Refusal>> {
-    let good = |entry: &'_ Result<Names, Refusal>| entry.as_ref().ok().cloned();
-    let mains: Vec<Name> =
-        entries.iter().filter_map(good).filter_map(|names| names.iter().next().cloned()).collect();
-    let wildcards: Vec<&Name> = mains.iter().filter(|main| main.is_wildcard()).collect();
-    let mut earlier: Vec<&Name> = Vec::new();
+    let good = entries.iter().filter_map(|entry| entry.as_ref().ok());
+    let wildcards: BTreeSet<&str> = good
+        .filter_map(|names| names.iter().next())
+        .filter(|main| main.is_wildcard())
+        .map(Name::as_str)
+        .collect();
+    let mut earlier: BTreeSet<&str> = BTreeSet::new();
     let mut kept = Vec::new();
     for entry in entries {
         let Ok(names) = entry else {
@@ -53,11 +57,12 @@ pub fn without_doubles(entries: &[Result<Names, Refusal>]) -> Vec<Result<Names, 
             continue;
         };
         let is_double = |name: &&Name| {
-            earlier.iter().any(|one| one.covers(name))
-                || wildcards.iter().any(|one| one != name && one.covers(name))
+            let above = name.wildcard_above();
+            earlier.contains(name.as_str())
+                || above.is_some_and(|it| earlier.contains(&*it) || wildcards.contains(&*it))
         };
         kept.extend(Names::new(names.iter().filter(|name| !is_double(name)).cloned()).map(Ok));
-        earlier.extend(names.iter());
+        earlier.extend(names.iter().map(Name::as_str));
     }
     kept
 }

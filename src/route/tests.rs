@@ -96,6 +96,17 @@ fn given_domains_win_over_the_rule_and_are_a_certificate_each() {
 }
 
 #[test]
+fn very_many_domains_are_read_in_one_go() {
+    let domain = |entry: usize| {
+        let sans: Vec<String> = (0..500).map(|name| format!("n{name}.e{entry}.x")).collect();
+        json!({"main": format!("*.w{entry}.x"), "sans": sans})
+    };
+    let domains: Vec<_> = (0..200).chain(0..200).map(domain).collect();
+    let spec = json!({"routes": [], "tls": {"domains": domains}});
+    assert_eq!(asks_of(Kind::TraefikHttp, spec).len(), 200);
+}
+
+#[test]
 fn a_tcp_route_names_its_hosts_by_sni_and_passes_on_or_not() {
     let rule = json!([{"match": "HostSNI(`db.x`)"}]);
     assert_eq!(asks_of(Kind::OwnTcp, json!({"routes": rule, "tls": {}})), ["db.x"]);

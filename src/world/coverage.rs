@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cert::Id;
-use crate::name::{Name, Names, wildcard_of};
+use crate::name::{Name, Names};
 
 /// Owner and resolver: certificates of different scopes have nothing to do with each other.
 type Scope = (String, String);
@@ -196,12 +196,7 @@ fn keys(names: &Names) -> impl Iterator<Item = Name> {
 }
 
 fn key(name: &Name) -> Name {
-    if name.is_wildcard() {
-        return name.clone();
-    }
-    wildcard_of(name.as_str())
-        .and_then(|text| Name::parse(&text).ok())
-        .unwrap_or_else(|| name.clone())
+    name.wildcard_above().and_then(|text| Name::parse(&text).ok()).unwrap_or_else(|| name.clone())
 }
 
 /// Whether the wildcards of `these` cover each of `those`.

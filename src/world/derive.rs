@@ -40,7 +40,26 @@ pub(super) static NOTHING: Derived =
 
 impl Derived {
     fn refused(reason: Reason, message: impl Into<String>) -> Self {
-        Self { refusals: vec![Refusal::new(reason, message)], ..Self::default() }
+        Self::of(Refusal::new(reason, message))
+    }
+
+    fn of(refusal: Refusal) -> Self {
+        Self { refusals: vec![refusal], ..Self::default() }
+    }
+
+    /// Rules and entry points may ask for the same. A certificate counts again only for another
+    /// Secret.
+    fn drop_doubles(&mut self) {
+        let mut told = BTreeSet::new();
+        self.refusals.retain(|refusal| told.insert(refusal.clone()));
+        let (mut ids, mut copies) = (BTreeSet::new(), BTreeSet::new());
+        self.certificates.retain(|Certificate { id, secret_name, .. }| {
+            let is_first = ids.insert(id.clone());
+            match secret_name {
+                None => is_first,
+                Some(secret) => copies.insert((id.clone(), secret.clone())),
+            }
+        });
     }
 }
 
@@ -54,10 +73,23 @@ struct Wish<'a> {
     tls: Option<&'a Tls>,
 }
 
+impl Wish<'_> {
+    fn certificate(&self, names: Names, secret_name: Option<Box<str>>) -> Certificate {
+        Certificate {
+            id: Id::of(self.owner, self.resolver, &names),
+            names,
+            resolver: self.resolver.to_owned(),
+            owner: self.owner.to_owned(),
+            secret_name: secret_name.map(String::from),
+            key_type: self.tls.and_then(|tls| tls.key_type),
+        }
+    }
+}
+
 pub(super) fn derive(settings: &Settings, services: &Services, route: &Route) -> Derived {
     let unreadable = route.fault.as_ref().filter(|it| it.reason == Reason::InvalidObject);
     if let Some(fault) = unreadable {
-        return Derived { refusals: vec![(**fault).clone()], ..Derived::default() };
+        return Derived::of((**fault).clone());
     }
     if let Some(derived) = store_without_effect(settings, route) {
         return derived;
@@ -65,20 +97,21 @@ pub(super) fn derive(settings: &Settings, services: &Services, route: &Route) ->
     let wishes = match wishes(settings, route) {
         Ok(wishes) if wishes.is_empty() => return Derived::default(),
         Ok(wishes) => wishes,
-        Err(refusal) => return Derived { refusals: vec![refusal], ..Derived::default() },
+        Err(refusal) => return Derived::of(refusal),
     };
     if let Some(fault) = &route.fault {
-        return Derived { refusals: vec![(**fault).clone()], ..Derived::default() };
+        return Derived::of((**fault).clone());
     }
     let mut derived = match settings.entry_points(route) {
         Ok(warning) => Derived { warnings: Vec::from_iter(warning), ..Derived::default() },
-        Err(refusal) => return Derived { refusals: vec![refusal], ..Derived::default() },
+        Err(refusal) => return Derived::of(refusal),
     };
     let parts: Vec<_> =
         route.parts.iter().map(|part| whole(settings, services, route, part)).collect();
     for wish in &wishes {
         grant(settings, wish, &parts, &mut derived);
     }
+    derived.drop_doubles();
     derived
 }
 
@@ -196,17 +229,7 @@ fn grant(
 ) {
     let resolver = match settings.resolver_for(wish.resolver, wish.owner) {
         Ok(resolver) => resolver,
-        Err(refusal) => {
-            if !derived.refusals.contains(&refusal) {
-                derived.refusals.push(refusal);
-            }
-            return;
-        }
-    };
-    let mut refuse = |refusal: &Refusal| {
-        if !derived.refusals.contains(refusal) {
-            derived.refusals.push(refusal.clone());
-        }
+        Err(refusal) => return derived.refusals.push(refusal),
     };
     let asked: Vec<Entry> = match &wish.entries {
         None => {
@@ -215,11 +238,8 @@ fn grant(
             parts.iter().map(entry).collect()
         }
         Some(entries) => {
-            parts
-                .iter()
-                .filter(|part| is_broken(part))
-                .filter_map(|part| part.as_ref().err())
-                .for_each(&mut refuse);
+            let broken = parts.iter().filter(|part| is_broken(part));
+            derived.refusals.extend(broken.filter_map(|part| part.as_ref().err()).cloned());
             if !parts.is_empty() && parts.iter().all(is_broken) {
                 return;
             }
@@ -227,50 +247,33 @@ fn grant(
             entries.clone()
         }
     };
-    let mut found = Vec::new();
-    for entry in asked {
-        let allowed = entry.names.and_then(|names| {
+    // The first certificate fills the Secret that the route names.
+    let mut first = wish.tls.and_then(|tls| tls.secret_name.clone());
+    for Entry { names, secret_name } in asked {
+        let allowed = names.and_then(|names| {
             orderable(resolver, &names)?;
             settings.allows_names(wish.resolver, &names)?;
             Ok(names)
         });
         match allowed {
-            Ok(names) => found.push((names, entry.secret_name)),
-            Err(refusal) if derived.refusals.contains(&refusal) => {}
+            Ok(names) => {
+                let filled = first.take();
+                let secret_name = secret_name.or(filled);
+                derived.certificates.push(wish.certificate(names, secret_name));
+            }
             Err(refusal) => derived.refusals.push(refusal),
         }
-    }
-    collect(wish, found, derived);
-}
-
-/// Each certificate once; the first one fills the Secret that the route names.
-fn collect(wish: &Wish<'_>, found: Vec<(Names, Option<Box<str>>)>, derived: &mut Derived) {
-    let mut first = wish.tls.and_then(|tls| tls.secret_name.clone());
-    for (names, secret_name) in found {
-        let id = Id::of(wish.owner, wish.resolver, &names);
-        let secret_name = secret_name.or_else(|| first.take()).map(String::from);
-        first = None;
-        let twin =
-            derived.certificates.iter().any(|it| it.id == id && it.secret_name == secret_name);
-        if twin || (secret_name.is_none() && derived.certificates.iter().any(|it| it.id == id)) {
-            continue;
-        }
-        derived.certificates.push(Certificate {
-            id,
-            names,
-            resolver: wish.resolver.to_owned(),
-            owner: wish.owner.to_owned(),
-            secret_name,
-            key_type: wish.tls.and_then(|tls| tls.key_type),
-        });
     }
 }
 
 /// Hosts of the rules that no entry covers: they will be served with another certificate.
 fn uncovered(entries: &[Entry], parts: &[Result<Names, Refusal>]) -> Option<String> {
-    let names: Vec<&Names> = entries.iter().filter_map(|entry| entry.names.as_ref().ok()).collect();
-    let covered =
-        |host: &Name| names.iter().any(|names| names.iter().any(|name| name.covers(host)));
+    let named = entries.iter().filter_map(|entry| entry.names.as_ref().ok());
+    let named: BTreeSet<&str> = named.flat_map(Names::iter).map(Name::as_str).collect();
+    let covered = |host: &Name| {
+        let above = host.wildcard_above();
+        named.contains(host.as_str()) || above.is_some_and(|it| named.contains(it.as_str()))
+    };
     let hosts = parts.iter().filter_map(|part| part.as_ref().ok()).flat_map(Names::iter);
     let bare: BTreeSet<&str> =
         hosts.filter(|host| !covered(host)).map(Name::as_str).take(10).collect();
