@@ -267,7 +267,8 @@ fn understood(
     let reading = readable(configuration, environment)?;
     let problems = reading.errors();
     let config = reading.config.map_err(|_same| refused(&problems))?;
-    let said = reading.faults.iter().chain(&reading.warnings).map(ToString::to_string).collect();
+    let said = reading.faults.iter().chain(&reading.warnings).chain(&reading.advice);
+    let said = said.map(ToString::to_string).collect();
     Ok((config, said))
 }
 

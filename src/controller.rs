@@ -49,6 +49,7 @@ impl std::fmt::Debug for Settings {
 /// as it should be.
 pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
     ready.send_replace(true);
+    tell_unusable(&settings.config);
     let mut lease = lease::Lease::new(
         settings.client.clone(),
         &settings.namespace,
@@ -57,6 +58,18 @@ pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: Cancellat
     );
     let settings = Arc::new(settings);
     lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence, stop.clone())).await;
+}
+
+/// Each route that names such a resolver says so too.
+fn tell_unusable(config: &Config) {
+    for (name, resolver) in &config.resolvers {
+        // What is wrong in the file itself was told when it was read.
+        if let Ok(resolver) = resolver
+            && let Err(why) = resolver.clone().usable()
+        {
+            tracing::error!("certificatesResolvers.{name} cannot be used: {why}");
+        }
+    }
 }
 
 /// One term: everything is read anew, nothing is kept from an earlier one.

@@ -61,13 +61,15 @@ impl Arguments {
             let message = "nothing to plan: give -f with manifests, --cluster, or providers.file";
             return Err(Failure::Configuration(message.to_owned()));
         }
-        let mut planner = Planner::new(&config, said);
-        self.read_manifests(&config, &mut planner)?;
-        if self.cluster {
-            self.read_cluster(&config, &mut planner)?;
+        let mut planner = if self.cluster {
+            self.read_cluster(&config, said)?
         } else {
-            planner.read_files();
-        }
+            let home = config.own.controller_namespace.as_deref().unwrap_or(HOME);
+            let mut planner = Planner::new(&config, home, said);
+            planner.read_files(home);
+            planner
+        };
+        self.read_manifests(&config, &mut planner)?;
         let plan = planner.finish();
         match self.output {
             Form::Json => print::json(&plan)?,
@@ -107,14 +109,20 @@ impl Arguments {
         Ok(())
     }
 
-    fn read_cluster(&self, config: &Config, planner: &mut Planner<'_>) -> Result<(), Failure> {
+    fn read_cluster<'a>(
+        &self,
+        config: &'a Config,
+        said: Vec<String>,
+    ) -> Result<Planner<'a>, Failure> {
         let failed = |error: std::io::Error| Failure::Failed(format!("cannot start: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(failed)?.block_on(async {
             let cluster = cluster::connect(self.kubeconfig.as_deref(), &api_server(config))
                 .await
                 .map_err(|error| Failure::Configuration(error.to_string()))?;
-            let mut events = source::all(&cluster.client, config, &cluster.namespace);
+            let home = config.own.controller_namespace.as_ref().unwrap_or(&cluster.namespace);
+            let mut planner = Planner::new(config, home, said);
+            let mut events = source::all(&cluster.client, config, home);
             let mut listings = Listings::new(config);
             while !listings.are_all_heard_of() {
                 let Some(event) = events.next().await else { break };
@@ -123,7 +131,7 @@ impl Arguments {
                 }
                 planner.take(event);
             }
-            Ok(())
+            Ok(planner)
         })
     }
 }
@@ -155,8 +163,7 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(config: &'a Config, warnings: Vec<String>) -> Self {
-        let home = config.own.controller_namespace.as_deref().unwrap_or(HOME);
+    fn new(config: &'a Config, home: &str, warnings: Vec<String>) -> Self {
         let world = World::new(config, home, Purpose::Plan);
         Self { config, world, refusals: BTreeSet::new(), warnings }
     }
@@ -200,9 +207,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn read_files(&mut self) {
+    fn read_files(&mut self, home: &str) {
         let Some(provider) = &self.config.file else { return };
-        let home = self.config.own.controller_namespace.as_deref().unwrap_or(HOME);
         let (routes, problems) =
             source::files::read(provider, home, self.config.default_rule_syntax);
         self.warnings.extend(problems);

@@ -120,13 +120,17 @@ impl Leader {
 
     /// What is known of a place is another than before.
     fn list(&mut self, what: What, listing: &Listing) -> Changed {
-        self.look_at_all();
         let refused =
             matches!(listing, Listing::Troubled(Trouble::Forbidden(_) | Trouble::Missing));
         match what {
             What::Services => self.world.judge_services(self.listings.judged()),
             What::Classes if refused => self.world.believe_classes(),
-            What::Classes | What::Resolvers | What::Routes(_) | What::Files => Changed::default(),
+            What::Classes | What::Resolvers => Changed::default(),
+            What::Routes(_) | What::Files => {
+                // What nobody seemed to want may go now, or has to stay.
+                self.look_at_all();
+                Changed::default()
+            }
         }
     }
 
