@@ -104,6 +104,20 @@ impl Name {
     }
 }
 
+/// What limits per registered domain count `host` under: its public suffix, private ones
+/// included, and one label more; a suffix stands for itself.
+pub fn registered_domain(host: &str) -> &str {
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    psl::domain_str(host).unwrap_or(host)
+}
+
+/// Whether `host` is a suffix below which registries register names (the list's ICANN part): never
+/// a zone that somebody's records belong into.
+pub fn is_registry_suffix(host: &str) -> bool {
+    let suffix = psl::suffix(host.as_bytes());
+    suffix.is_some_and(|suffix| suffix.typ() == Some(psl::Type::Icann) && suffix == host)
+}
+
 /// The wildcard that would cover `host`: its first label replaced by `*`.
 pub fn wildcard_of(host: &str) -> Option<String> {
     host.split_once('.').map(|(_, parent)| format!("*.{parent}"))
@@ -296,5 +310,16 @@ mod tests {
         let set = Names::new(["b.x", "a.x", "B.x"].map(|text| Name::parse(text).unwrap())).unwrap();
         assert_eq!(set.to_string(), "b.x, a.x");
         assert!(Names::new([]).is_none());
+    }
+
+    #[test]
+    fn the_registered_domain_is_one_label_below_the_public_suffix() {
+        assert_eq!(registered_domain("*.a.b.example.co.uk"), "example.co.uk");
+        assert_eq!(registered_domain("x.y.github.io"), "y.github.io");
+        assert_eq!(registered_domain("co.uk"), "co.uk");
+        assert_eq!(registered_domain("localhost"), "localhost");
+        assert!(is_registry_suffix("co.uk") && is_registry_suffix("com"));
+        assert!(!is_registry_suffix("github.io") && !is_registry_suffix("example.com"));
+        assert!(!is_registry_suffix("internal"));
     }
 }
