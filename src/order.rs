@@ -130,6 +130,8 @@ pub struct OrderView {
     pub unproven: Vec<Unproven>,
     /// Why the order is invalid, if it is.
     pub problem: Option<String>,
+    /// Names that could not be proven.
+    pub failed: Vec<Name>,
 }
 
 /// RFC 8555 §7.1.6. `Gone`: the CA no longer knows the order.
@@ -327,7 +329,8 @@ mod tests {
     }
 
     fn view(status: Status) -> Event {
-        Event::Seen(OrderView { status, unproven: Vec::new(), problem: None })
+        let (unproven, failed) = (Vec::new(), Vec::new());
+        Event::Seen(OrderView { status, unproven, problem: None, failed })
     }
 
     #[track_caller]
