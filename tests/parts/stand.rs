@@ -14,6 +14,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use crate::parts::ca::Ca;
 use crate::parts::client::{self, Chain, Reply};
 use crate::parts::cluster::Cluster;
+use crate::parts::faults::Faults;
 use crate::parts::process;
 use crate::parts::routecert::{self, Routecert, Settings};
 use crate::parts::upstream::Upstream;
@@ -78,6 +79,8 @@ impl<'c> Stand<'c> {
                 ingress: None,
                 file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
+                acme: Vec::new(),
+                env: Vec::new(),
             },
             routes,
             folder: process::new_folder(prefix),
@@ -88,6 +91,21 @@ impl<'c> Stand<'c> {
             cluster,
             ca,
         }
+    }
+
+    /// From now on `ca` is the CA that the resolvers ask.
+    pub fn use_ca(&mut self, ca: Ca) {
+        self.settings.ca_server = ca.directory();
+        self.settings.trust.clone_from(&ca.trust);
+        self.ca = ca;
+    }
+
+    /// From now on the resolvers ask the CA through a proxy that does what it is told.
+    pub fn use_faults(&mut self) -> Faults {
+        let faults = Faults::start(&self.ca, &["127.0.0.1"]);
+        self.settings.ca_server = faults.directory();
+        self.settings.trust.clone_from(&faults.trust);
+        faults
     }
 
     /// A ready controller, as its own ServiceAccount.
@@ -124,10 +142,10 @@ impl<'c> Stand<'c> {
         let name = format!("{subcommand}-{count}");
         let yaml = self.settings.yaml(admin);
         Routecert {
-            process: routecert::start(
+            process: routecert::start_with(
                 (&self.binary, Some(&self.ca.trust)),
-                &self.folder,
-                &name,
+                &self.settings.env,
+                (&self.folder, &name),
                 &yaml,
                 &args,
             ),
