@@ -26,14 +26,14 @@ pub struct Ca {
 impl Ca {
     /// Challenges are looked for at `http_port` of this machine.
     pub fn start(http_port: u16) -> Self {
-        Self::start_with(http_port, &[], serde_json::Value::Null)
+        Self::start_with(http_port, &[], &serde_json::Value::Null)
     }
 
     /// With variables and, under the keys of its configuration, settings of Pebble's own.
     pub fn start_with(
         http_port: u16,
         env: &[(&'static str, &str)],
-        settings: serde_json::Value,
+        settings: &serde_json::Value,
     ) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
@@ -174,7 +174,7 @@ fn is_request(line: &str) -> bool {
 
 fn config(
     [port, management, http_port, tls_port]: [u16; 4],
-    settings: serde_json::Value,
+    settings: &serde_json::Value,
 ) -> String {
     let mut config = serde_json::json!({"pebble": {
         "listenAddress": format!("127.0.0.1:{port}"),
