@@ -287,7 +287,7 @@ async fn a_name_that_fails_is_named_among_several() {
     stand.ca.break_name("bad.example.com");
     let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     stand.route("blog", "Host(`a.example.com`) || Host(`bad.example.com`)", LE);
-    let why = refused(&stand, "blog", " (dns)").await;
+    let why = refused(&stand, "blog", " (connection)").await;
     assert!(why.contains(": bad.example.com: ") && !why.contains(" a.example.com: "), "{why}");
 }
 

@@ -342,6 +342,24 @@ async fn an_order_that_the_ca_works_on_is_waited_for_over_restarts_and_is_no_fai
     assert_eq!(failures, Value::Null);
 }
 
+#[tokio::test]
+async fn an_order_that_the_ca_works_on_past_its_end_is_given_up_and_placed_anew() {
+    let mut stand = stand("overdue").await;
+    let faults = stand.use_faults();
+    set(&mut stand, "", "certificateTimeout", "1s");
+    let overdue = |order: &mut Value| {
+        processing(order);
+        order["expires"] = "2026-01-01T00:00:00Z".into();
+    };
+    faults.always(Asked::Finalize, Fault::edit(overdue));
+    faults.always(Asked::Order, Fault::edit(overdue));
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    refused(&stand, "blog", "did not finish the order before it ended").await;
+    let state = look::states(&stand).await.unwrap()["a.example.com"].clone();
+    assert_eq!((&state["pending"], stand.ca.orders()), (&Value::Null, 1));
+}
+
 fn processing(order: &mut Value) {
     if order["status"] == "valid" {
         order["status"] = "processing".into();
@@ -368,4 +386,33 @@ async fn the_largest_key_is_made_and_served() {
         if served == issued.chain { Ok(()) } else { Err("another chain".to_owned()) }
     };
     stand.eventually("it to be served", same).await;
+}
+
+#[tokio::test]
+async fn each_resolver_has_its_own_ca_and_renews_by_its_own_duration() {
+    let mut stand = stand("two-cas").await;
+    let other = Ca::start(stand.settings.web);
+    resolvers(&mut stand, &["here", "there"]);
+    set(&mut stand, "there", "caServer", &other.directory());
+    set(&mut stand, "there", "caCertificates", &list(&[&other.trust]));
+    set(&mut stand, "there", "certificatesDuration", "168");
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    // both issue for 90 days: a month and a day before the end, the day with a tenth of jitter
+    for (name, ca, days) in [("here", &stand.ca, 20..=30), ("there", &other, 0..=1)] {
+        route(&stand, name);
+        let host = format!("{name}.example.com");
+        let issued = stand.certificate(&host).await;
+        issued.chain.verify(&ca.root(), &host).unwrap();
+        let shown = stand.eventually("its renewal", async || {
+            let object = stand.object("AcmeCertificate", &issued.secret).await?;
+            let time = |key: &str| {
+                let text = object["status"][key].as_str().ok_or_else(|| object.to_string())?;
+                text.parse::<jiff::Timestamp>().map_err(|error| error.to_string())
+            };
+            Ok(time("notAfter")?.duration_since(time("renewal")?).as_hours() / 24)
+        });
+        let before = shown.await;
+        assert!(days.contains(&before), "{name}: {before} days before its end");
+    }
+    assert_eq!((stand.ca.issued(), other.issued()), (1, 1));
 }
