@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(resolved(date).as_deref(), Some("2026-11-25T02:00:00Z"));
         let week = Some("2026-12-02T00:00:00Z");
         assert_eq!(resolved("4000000000").as_deref(), week);
-        assert_eq!(resolved("Wed, 25 Nov 2066 02:00:00 GMT").as_deref(), week);
+        assert_eq!(resolved("Thu, 25 Nov 2066 02:00:00 GMT").as_deref(), week);
         assert_eq!(resolved("soon"), None);
         assert_eq!(resolved("-1"), None);
     }
