@@ -37,6 +37,7 @@ mod real_parts;
 mod refusals;
 mod resolvers;
 mod rules;
+mod second_ca;
 mod sources;
 mod succession;
 mod surface;

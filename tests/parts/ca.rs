@@ -21,6 +21,8 @@ pub struct Ca {
     management: u16,
     names: Process,
     names_management: u16,
+    /// Where its DNS server is asked, `address:port`.
+    pub dns: String,
 }
 
 impl Ca {
@@ -41,6 +43,7 @@ impl Ca {
             management,
             names: Process::start(name_server(&programs, &folder, dns, names_management)),
             names_management,
+            dns: format!("127.0.0.1:{dns}"),
         };
         ca.resume();
         ca

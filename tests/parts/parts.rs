@@ -7,6 +7,7 @@ pub mod keys;
 pub mod process;
 pub mod routecert;
 pub mod stand;
+pub mod step_ca;
 pub mod tools;
 pub mod upstream;
 pub mod wait;
