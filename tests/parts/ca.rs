@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::parts::client::{self, Reply};
+use crate::parts::front::Front;
+use crate::parts::keys::ServerKeys;
 use crate::parts::process::{self, Process, Program};
 use crate::parts::{keys, tools};
 
@@ -78,6 +80,17 @@ impl Ca {
     /// The directory's URL, for `caServer`.
     pub fn directory(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.port)
+    }
+
+    /// A proxy before the CA with the CA's own keys: the URLs that the CA makes lead through it.
+    pub fn front(&self) -> Front {
+        let read = |name| std::fs::read_to_string(self.pebble.folder.join(name)).unwrap();
+        let keys = ServerKeys {
+            authority: read("authority.pem"),
+            chain: read("pebble.pem"),
+            key: read("pebble.key"),
+        };
+        Front::start(self.port, &keys.authority, Some(&keys))
     }
 
     /// The directory as a client sees it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::parts::client;
+use crate::parts::front::Front;
 use crate::parts::process::{self, Process, Program};
 use crate::parts::{keys, tools};
 
@@ -132,6 +133,19 @@ impl Cluster {
     /// For a person's shell.
     pub fn kubectl_program(&self) -> PathBuf {
         self.programs.join("kubectl")
+    }
+
+    /// A proxy before the API server; see [`Self::through`].
+    pub fn front(&self) -> Front {
+        let authority = std::fs::read_to_string(self.folder.join("authority.pem")).unwrap();
+        Front::start(self.port, &authority, None)
+    }
+
+    /// A kubeconfig like `identity`, but through the proxy.
+    pub fn through(&self, front: &Front, identity: &Path) -> PathBuf {
+        let text = std::fs::read_to_string(identity).unwrap();
+        let text = text.replace(&self.url(), &format!("http://127.0.0.1:{}", front.port));
+        process::write(&self.folder, &format!("front-{}.kubeconfig", front.port), &text)
     }
 
     /// A kubeconfig with a token of this ServiceAccount, which must exist; its context's namespace

@@ -34,7 +34,8 @@ pub struct Stand<'c> {
     pub routes: String,
     /// Logs and configuration files of the processes that it starts.
     pub folder: PathBuf,
-    controller: PathBuf,
+    /// kubeconfig of the controller's ServiceAccount.
+    pub controller: PathBuf,
     proxy: PathBuf,
     binary: PathBuf,
     started: AtomicUsize,
