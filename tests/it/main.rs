@@ -17,6 +17,7 @@ pub mod parts;
 mod rule_body;
 
 mod accounts;
+mod api_faults;
 mod by_hand;
 mod check;
 mod classes;
