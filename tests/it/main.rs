@@ -29,6 +29,7 @@ mod kinds;
 mod late;
 mod layers;
 mod look;
+mod one_namespace;
 mod options;
 mod owners;
 mod plans;

@@ -15,6 +15,14 @@ use crate::parts::{keys, tools};
 /// A cold machine is slow; the usual is seven seconds.
 const READY: Duration = Duration::from_secs(90);
 
+/// Who asked for what is written down once it is answered.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+";
+const AUDIT_LOG: &str = "audit.jsonl";
+
 /// A running API. Everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -33,13 +41,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits for `/readyz`.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with an audit log.
+    pub fn start_audited() -> Self {
+        let args = ["--audit-policy-file=audit.yaml", &format!("--audit-log-path={AUDIT_LOG}")];
+        Self::start_with(&args)
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let programs = tools::folder("cluster");
         let folder = process::new_folder("cluster");
         let token = format!("{:032x}", rand::random::<u128>());
         write_keys(&folder, &token);
+        process::write(&folder, "audit.yaml", AUDIT_POLICY);
         let [port, client_port, peer_port] = process::free_ports();
         let etcd = Process::start(etcd(&programs, &folder, client_port, peer_port));
-        let server = api_server(&programs, &folder, port, client_port);
+        let mut server = api_server(&programs, &folder, port, client_port);
+        server.args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let admin = kubeconfig(&folder, "admin", &token, port, "default");
         let running = Process::start(server.clone());
         let cluster = Self {
@@ -127,6 +147,14 @@ impl Cluster {
     pub fn apply_crds(&self, folder: &Path) {
         self.apply_path(folder);
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
+    }
+
+    /// What a ServiceAccount has asked for, as the audit log has it.
+    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap();
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["user"]["username"] == *user).collect()
     }
 
     /// For a person's shell.
