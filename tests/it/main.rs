@@ -41,6 +41,7 @@ mod rules;
 mod sources;
 mod succession;
 mod surface;
+mod tenants;
 mod tidy;
 mod usage;
 mod wishes;

@@ -108,7 +108,12 @@ impl Cluster {
 
     /// A new client of the administrator. It lives as long as the runtime that it is made in.
     pub async fn client(&self) -> kube::Client {
-        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        Self::client_of(&self.admin).await
+    }
+
+    /// The same of somebody else.
+    pub async fn client_of(kubeconfig: &Path) -> kube::Client {
+        let file = Kubeconfig::read_from(kubeconfig).unwrap();
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
         kube::Client::try_from(config).unwrap()
@@ -128,9 +133,14 @@ impl Cluster {
 
     /// The same where a failure, or a warning on standard error, is what is looked at.
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.kubectl_as(&self.admin, args, stdin)
+    }
+
+    /// The same as somebody else, see [`Self::identity`].
+    pub fn kubectl_as(&self, kubeconfig: &Path, args: &[&str], stdin: &str) -> Output {
         let mut command = Command::new(self.programs.join("kubectl"));
         process::clean_environment(&mut command, &self.folder);
-        command.env("KUBECONFIG", &self.admin).args(args);
+        command.env("KUBECONFIG", kubeconfig).args(args);
         process::run(command, stdin)
     }
 
