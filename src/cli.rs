@@ -292,8 +292,10 @@ fn refused(problems: &[Problem]) -> Failure {
 
 fn start_log(config: &Config) {
     // rustls warns of clients that misbehave: a line a connection, for whoever likes to flood.
-    // kube_runtime repeats every failed list; our own watch names a trouble once.
-    let filter = format!("warn,rustls=error,kube_runtime=error,routecert={}", config.log.level);
+    // kube_runtime repeats every failed list; our own watch names a trouble once. kube_client shows
+    // whole objects, Secrets too, that it cannot read.
+    let quiet = "rustls=error,kube_runtime=error,kube_client=error";
+    let filter = format!("warn,{quiet},routecert={}", config.log.level);
     let filter = EnvFilter::new(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

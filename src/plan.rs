@@ -308,4 +308,6 @@ fn round(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

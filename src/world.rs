@@ -216,9 +216,16 @@ impl World {
 
     /// A resolver that is an object appeared, changed or went.
     pub fn set_resolver(&mut self, name: &str, live: Option<Live>) -> Changed {
+        let was_known = self.settings.resolver(name).is_some();
         self.settings.set_live(name, live);
         let mut changed = Changed::default();
-        let users = self.users.get(name).cloned().unwrap_or_default();
+        let mut users = self.users.get(name).cloned().unwrap_or_default();
+        if was_known != self.settings.resolver(name).is_some() {
+            // A refusal for want of a resolver names those that there are.
+            let unknown =
+                self.users.iter().filter(|(one, _)| self.settings.resolver(one).is_none());
+            users.extend(unknown.flat_map(|(_, keys)| keys).cloned());
+        }
         self.derive_again(users, &mut changed);
         let grants = self.settings.grants();
         if self.hosts.set_grants(grants) {
@@ -418,5 +425,7 @@ fn claimed(route: &Route) -> BTreeSet<Name> {
     route.hosts().take(MAX_CLAIMS).cloned().collect()
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

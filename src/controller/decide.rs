@@ -214,11 +214,17 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
     };
     leader.busy.insert(id.clone());
     let engine = leader.engine.clone();
-    let places = leader.places.entry(want.resolver.clone());
-    let places = Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))));
+    let mut places_of = |queue: (String, Option<String>)| {
+        let places = leader.places.entry(queue);
+        Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))))
+    };
+    let all = places_of((want.resolver.clone(), None));
+    let own = places_of((want.resolver.clone(), Some(want.owner.clone())));
     let clock = leader.settings.clock;
     let task = leader.workers.spawn(async move {
-        let _place = places.acquire_owned().await;
+        // So that others wait for no more than what is under way, however many one has.
+        let _turn = own.acquire_owned().await;
+        let _place = all.acquire_owned().await;
         issue::drive(&engine, &job, clock).await
     });
     leader.jobs.insert(task.id(), id.clone());

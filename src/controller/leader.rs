@@ -49,8 +49,9 @@ pub(super) struct Leader {
     pub(super) complete: bool,
     pub(super) workers: JoinSet<Outcome>,
     pub(super) jobs: BTreeMap<tokio::task::Id, Id>,
-    /// By resolver, so that a CA that does not answer holds up nobody else's orders.
-    pub(super) places: BTreeMap<String, Arc<Semaphore>>,
+    /// By resolver, so that a CA that does not answer holds up nobody else's orders; and by resolver
+    /// and namespace, so that nobody stands in the queue with thousands.
+    pub(super) places: BTreeMap<(String, Option<String>), Arc<Semaphore>>,
 }
 
 impl Leader {

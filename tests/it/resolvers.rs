@@ -13,7 +13,7 @@ use crate::parts::stand::Stand;
 use crate::parts::tools;
 
 /// A `CertificateResolver` is for the one controller of a cluster: one scenario runs at a time.
-async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
+pub(crate) async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::const_new(());
     static OWN: LazyLock<Cluster> = LazyLock::new(|| {
         let cluster = Cluster::start();
@@ -28,7 +28,7 @@ async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
 
 /// Applies a CertificateResolver at the stand's CA. `acme` and `more` are YAML of `spec.acme` and
 /// of `spec`, `key: value` each.
-fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
+pub(crate) fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
     stand.cluster.apply(&format!(
         "apiVersion: routecert.dev/v1alpha1
 kind: CertificateResolver
@@ -43,7 +43,7 @@ spec:
 
 /// Waits for the reason of a CertificateResolver; the condition.
 #[track_caller]
-fn told<'a>(
+pub(crate) fn told<'a>(
     stand: &'a Stand<'_>,
     name: &'a str,
     reason: &'a str,

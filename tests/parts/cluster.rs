@@ -16,6 +16,14 @@ use crate::parts::{keys, tools};
 /// A cold machine is slow; the usual is seven seconds.
 const READY: Duration = Duration::from_secs(90);
 
+/// Who asked for what is written down once it is answered.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+";
+const AUDIT_LOG: &str = "audit.jsonl";
+
 /// A running API. Everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -34,13 +42,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits for `/readyz`.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with an audit log.
+    pub fn start_audited() -> Self {
+        let args = ["--audit-policy-file=audit.yaml", &format!("--audit-log-path={AUDIT_LOG}")];
+        Self::start_with(&args)
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let programs = tools::folder("cluster");
         let folder = process::new_folder("cluster");
         let token = format!("{:032x}", rand::random::<u128>());
         write_keys(&folder, &token);
+        process::write(&folder, "audit.yaml", AUDIT_POLICY);
         let [port, client_port, peer_port] = process::free_ports();
         let etcd = Process::start(etcd(&programs, &folder, client_port, peer_port));
-        let server = api_server(&programs, &folder, port, client_port);
+        let mut server = api_server(&programs, &folder, port, client_port);
+        server.args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let admin = kubeconfig(&folder, "admin", &token, port, "default");
         let running = Process::start(server.clone());
         let cluster = Self {
@@ -89,7 +109,12 @@ impl Cluster {
 
     /// A new client of the administrator. It lives as long as the runtime that it is made in.
     pub async fn client(&self) -> kube::Client {
-        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        Self::client_of(&self.admin).await
+    }
+
+    /// The same of somebody else.
+    pub async fn client_of(kubeconfig: &Path) -> kube::Client {
+        let file = Kubeconfig::read_from(kubeconfig).unwrap();
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
         kube::Client::try_from(config).unwrap()
@@ -109,9 +134,14 @@ impl Cluster {
 
     /// The same where a failure, or a warning on standard error, is what is looked at.
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.kubectl_as(&self.admin, args, stdin)
+    }
+
+    /// The same as somebody else, see [`Self::identity`].
+    pub fn kubectl_as(&self, kubeconfig: &Path, args: &[&str], stdin: &str) -> Output {
         let mut command = Command::new(self.programs.join("kubectl"));
         process::clean_environment(&mut command, &self.folder);
-        command.env("KUBECONFIG", &self.admin).args(args);
+        command.env("KUBECONFIG", kubeconfig).args(args);
         process::run(command, stdin)
     }
 
@@ -128,6 +158,14 @@ impl Cluster {
     pub fn apply_crds(&self, folder: &Path) {
         self.apply_path(folder);
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
+    }
+
+    /// What a ServiceAccount has asked for, as the audit log has it.
+    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap();
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["user"]["username"] == *user).collect()
     }
 
     /// For a person's shell.
