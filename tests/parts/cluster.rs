@@ -1,6 +1,7 @@
 //! A real Kubernetes API: etcd, kube-apiserver, and the two controllers that namespaces and
 //! aggregated roles need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -15,6 +16,12 @@ use crate::parts::{keys, tools};
 /// A cold machine is slow; the usual is seven seconds.
 const READY: Duration = Duration::from_secs(90);
 
+/// What ServiceAccounts ask for, one JSON object a line.
+const AUDIT: &str = "audit.log";
+const AUDITED: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}"#;
+
 /// A running API. Everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -26,6 +33,8 @@ pub struct Cluster {
     server: Program,
     running: Mutex<Option<Process>>,
     token: String,
+    /// Where etcd answers in plain text.
+    pub etcd: u16,
     _etcd: Process,
     _controllers: Process,
 }
@@ -52,6 +61,7 @@ impl Cluster {
             port,
             server,
             token,
+            etcd: client_port,
         };
         cluster.await_ready();
         cluster
@@ -134,6 +144,27 @@ impl Cluster {
         self.programs.join("kubectl")
     }
 
+    /// What a ServiceAccount has asked for so far: how often, by verb and resource. A request that
+    /// goes on, such as a watch, counts once it is answered.
+    pub fn asked(&self, namespace: &str, account: &str) -> BTreeMap<String, usize> {
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let log = std::fs::read_to_string(self.folder.join(AUDIT)).unwrap_or_default();
+        let mut asked = BTreeMap::new();
+        for line in log.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let is_first = event["verb"] != "watch" || event["stage"] == "ResponseStarted";
+            if is_first && event["user"]["username"] == user.as_str() {
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+                let (verb, object) = (text(&event["verb"]), &event["objectRef"]);
+                let part = object["subresource"].as_str().map(|part| format!("/{part}"));
+                let what =
+                    format!("{verb} {}{}", text(&object["resource"]), part.unwrap_or_default());
+                *asked.entry(what).or_default() += 1;
+            }
+        }
+        asked
+    }
+
     /// A kubeconfig with a token of this ServiceAccount, which must exist; its context's namespace
     /// is the account's own.
     pub fn identity(&self, namespace: &str, account: &str) -> PathBuf {
@@ -150,6 +181,7 @@ fn write_keys(folder: &Path, token: &str) {
     process::write(folder, "server.pem", &server.chain);
     process::write(folder, "server.key", &server.key);
     let (private, public) = keys::signing();
+    process::write(folder, "audit.yaml", AUDITED);
     process::write(folder, "accounts.key", &private);
     process::write(folder, "accounts.pub", &public);
     process::write(folder, "tokens.csv", &format!("{token},admin,admin,system:masters\n"));
@@ -186,6 +218,9 @@ fn api_server(programs: &Path, folder: &Path, port: u16, etcd: u16) -> Program {
         "--authorization-mode=RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
+        "--audit-policy-file=audit.yaml".to_owned(),
+        format!("--audit-log-path={AUDIT}"),
+        "--audit-log-maxsize=1000".to_owned(),
     ];
     program(programs, folder, "kube-apiserver", args.into())
 }
