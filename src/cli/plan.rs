@@ -100,6 +100,7 @@ impl Arguments {
         if !self.cluster {
             planner.world.judge_services(Judged::WhereAnyIsKnown);
         }
+        planner.warnings.append(&mut found.warnings);
         planner.old(&found.old);
         for event in found.events {
             if is_read(config, &event) {

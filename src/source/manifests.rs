@@ -1,8 +1,13 @@
 //! Manifests as people keep them in files → the same events as from a cluster.
 
+mod documents;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -26,6 +31,8 @@ pub enum Error {
     TooLarge { file: String },
     #[error("{file}: no YAML or JSON: {cause}")]
     Invalid { file: String, cause: String },
+    #[error("{file}:{line}: no YAML or JSON that can be read: {cause}")]
+    Unfit { file: String, line: usize, cause: String },
     #[error("{directory}: holds no .yaml, .yml or .json file")]
     Empty { directory: String },
 }
@@ -38,6 +45,31 @@ pub struct Manifests {
     pub old: Vec<String>,
     /// Whether IngressClasses are among them.
     pub has_classes: bool,
+    /// What people may not expect: documents that are no objects, objects that stand there twice.
+    pub warnings: Vec<String>,
+    /// Where each object stood last.
+    places: BTreeMap<(What, String, String), Place>,
+}
+
+/// Where a document stands.
+#[derive(Debug, Clone)]
+struct Place {
+    file: Arc<str>,
+    /// Of all of the file, from 1.
+    document: usize,
+    line: usize,
+    /// Of a list, from 1.
+    item: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} (document {}", self.file, self.line, self.document)?;
+        match self.item {
+            Some(item) => write!(f, ", item {item})"),
+            None => f.write_str(")"),
+        }
+    }
 }
 
 /// Reads a file, a directory with all below it, or standard input (`-`).
@@ -92,22 +124,40 @@ fn take(file: &str, from: impl Read, syntax: Syntax, into: &mut Manifests) -> Re
         return Err(Error::TooLarge { file: file.to_owned() });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    for document in serde_yaml::Deserializer::from_str(text) {
+    let unfit = |it: documents::Fault| Error::Unfit {
+        file: file.to_owned(),
+        line: it.line,
+        cause: it.cause,
+    };
+    let mut lines = documents::lines(text).map_err(unfit)?.into_iter();
+    let file = Arc::<str>::from(file);
+    for (number, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+        let line = lines.next().unwrap_or_default();
         let value = Value::deserialize(document)
-            .map_err(|error| Error::Invalid { file: file.to_owned(), cause: error.to_string() })?;
-        object(value, syntax, into);
+            .map_err(|error| Error::Invalid { file: file.to_string(), cause: error.to_string() })?;
+        let place = Place { file: Arc::clone(&file), document: number + 1, line, item: None };
+        // Nothing between two lines `---`.
+        if !value.is_null() {
+            object(value, &place, syntax, into);
+        }
     }
     Ok(())
 }
 
-fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
+fn object(mut value: Value, place: &Place, syntax: Syntax, into: &mut Manifests) {
     let text = |value: &Value, pointer: &str| {
         value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let (version, kind) = (text(&value, "/apiVersion"), text(&value, "/kind"));
+    if version.is_empty() || kind.is_empty() {
+        let message = "no Kubernetes object, for want of apiVersion and kind; not read";
+        into.warnings.push(format!("{place}: {message}"));
+        return;
+    }
     if let Some(Value::Array(items)) = value.get_mut("items").filter(|_| kind.ends_with("List")) {
-        for item in std::mem::take(items) {
-            object(item, syntax, into);
+        for (number, item) in std::mem::take(items).into_iter().enumerate() {
+            let place = Place { item: Some(number + 1), ..place.clone() };
+            object(item, &place, syntax, into);
         }
         return;
     }
@@ -121,6 +171,9 @@ fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
     }
     let Some(what) = what(&version, &kind) else { return };
     into.has_classes |= what == What::Classes;
+    let is_global = matches!(what, What::Classes | What::Resolvers);
+    let namespace = if is_global { String::new() } else { namespace };
+    into.note((what, namespace.clone(), name.clone()), place);
     let spec = value.get_mut("spec").map(Value::take).map(without_nulls);
     let created = text(&value, "/metadata/creationTimestamp").parse::<Timestamp>().ok();
     let annotations = value.pointer("/metadata/annotations").and_then(Value::as_object);
@@ -129,10 +182,22 @@ fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     let annotations = annotations.collect();
-    let is_global = matches!(what, What::Classes | What::Resolvers);
-    let namespace = if is_global { String::new() } else { namespace };
     let object = Object { namespace, name, created, annotations, spec, ..Object::default() };
     into.events.push(source::put(what, syntax, object));
+}
+
+impl Manifests {
+    /// Of an object that is given twice, the last counts, as when `kubectl` applies them.
+    fn note(&mut self, object: (What, String, String), place: &Place) {
+        let (what, namespace, name) = &object;
+        let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        let shown = format!("{} {namespace}{name}", what.as_str());
+        if let Some(earlier) = self.places.insert(object, place.clone()) {
+            self.warnings.push(format!(
+                "{shown} stands at {earlier} and again at {place}: the last one counts"
+            ));
+        }
+    }
 }
 
 fn what(version: &str, kind: &str) -> Option<What> {

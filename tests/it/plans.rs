@@ -323,6 +323,41 @@ fn what_is_far_too_large_is_refused_in_few_words() {
 }
 
 #[test]
+fn manifests_nested_without_end_are_refused_with_file_and_line() {
+    let configuration = root().join(FOLDER).join("static.yml");
+    for deep in ["[".repeat(1_000_000), "- ".repeat(1_000_000)] {
+        let manifest = format!("a: 1\n---\nb:\n  {deep}\n");
+        let output = plan(Path::new("-"), &configuration, &[], &manifest);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("standard input:4: ") && told.len() < 512, "{told}");
+    }
+}
+
+#[test]
+fn what_is_no_object_and_what_stands_twice_is_told_with_its_places() {
+    let folder = process::new_folder("plan");
+    let route = |host: &str| route(&format!("Host(`{host}`)"), "{certResolver: private}");
+    let first = format!("# none\n---\n- a list\n---\nreplicas: 3\n---\n{}", route("a.example.com"));
+    process::write(&folder, "1.yaml", &first);
+    let item = serde_yaml::from_str::<Value>(&route("b.example.com")).unwrap();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [item]});
+    process::write(&folder, "2.json", &list.to_string());
+    let configuration = root().join(FOLDER).join("static.yml");
+    let plan = answer(&plan(&folder, &configuration, &[], "")).unwrap();
+    assert_eq!(plan["certificates"][0]["names"], json!(["b.example.com"]), "{plan}");
+    let told = plan["warnings"].to_string();
+    for place in [
+        "1.yaml:3 (document 1): no Kubernetes object",
+        "1.yaml:5 (document 2): no Kubernetes object",
+        "1.yaml:7 (document 3) and again at ",
+        "2.json:1 (document 1, item 1): the last one counts",
+    ] {
+        assert!(told.contains(place), "{place}: {told}");
+    }
+}
+
+#[test]
 fn templates_in_a_file_of_routers_are_refused_by_that_name() {
     let folder = process::new_folder("plan");
     let routers = "http:\n  routers:\n{{ range $i, $e := until 3 }}\n    r{{ $i }}:\n      rule: Host(`a.example.com`)\n{{ end }}\n";

@@ -1,6 +1,7 @@
 //! A real Kubernetes API: etcd, kube-apiserver, and the two controllers that namespaces and
 //! aggregated roles need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -16,13 +17,11 @@ use crate::parts::{keys, tools};
 /// A cold machine is slow; the usual is seven seconds.
 const READY: Duration = Duration::from_secs(90);
 
-/// Who asked for what is written down once it is answered.
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules: [{level: Metadata}]
-";
-const AUDIT_LOG: &str = "audit.jsonl";
+/// What ServiceAccounts ask for, one JSON object a line.
+const AUDIT: &str = "audit.log";
+const AUDITED: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}"#;
 
 /// A running API. Everything ends when it is dropped.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub struct Cluster {
     server: Program,
     running: Mutex<Option<Process>>,
     token: String,
+    /// Where etcd answers in plain text.
+    pub etcd: u16,
     _etcd: Process,
     _controllers: Process,
 }
@@ -42,25 +43,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits for `/readyz`.
     pub fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    /// The same with an audit log.
-    pub fn start_audited() -> Self {
-        let args = ["--audit-policy-file=audit.yaml", &format!("--audit-log-path={AUDIT_LOG}")];
-        Self::start_with(&args)
-    }
-
-    fn start_with(more: &[&str]) -> Self {
         let programs = tools::folder("cluster");
         let folder = process::new_folder("cluster");
         let token = format!("{:032x}", rand::random::<u128>());
         write_keys(&folder, &token);
-        process::write(&folder, "audit.yaml", AUDIT_POLICY);
         let [port, client_port, peer_port] = process::free_ports();
         let etcd = Process::start(etcd(&programs, &folder, client_port, peer_port));
-        let mut server = api_server(&programs, &folder, port, client_port);
-        server.args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let server = api_server(&programs, &folder, port, client_port);
         let admin = kubeconfig(&folder, "admin", &token, port, "default");
         let running = Process::start(server.clone());
         let cluster = Self {
@@ -73,6 +62,7 @@ impl Cluster {
             port,
             server,
             token,
+            etcd: client_port,
         };
         cluster.await_ready();
         cluster
@@ -160,14 +150,6 @@ impl Cluster {
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
     }
 
-    /// What a ServiceAccount has asked for, as the audit log has it.
-    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
-        let log = std::fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap();
-        let user = format!("system:serviceaccount:{namespace}:{account}");
-        let events = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        events.filter(|event: &serde_json::Value| event["user"]["username"] == *user).collect()
-    }
-
     /// For a person's shell.
     pub fn kubectl_program(&self) -> PathBuf {
         self.programs.join("kubectl")
@@ -186,6 +168,32 @@ impl Cluster {
         process::write(&self.folder, &format!("front-{}.kubeconfig", front.port), &text)
     }
 
+    /// What a ServiceAccount has asked for so far, as the audit log has it.
+    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let log = std::fs::read_to_string(self.folder.join(AUDIT)).unwrap_or_default();
+        let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let events = whole.map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["user"]["username"] == *user).collect()
+    }
+
+    /// The same counted by verb and resource. A request that goes on, such as a watch, counts once
+    /// it is answered.
+    pub fn asked(&self, namespace: &str, account: &str) -> BTreeMap<String, usize> {
+        let mut asked = BTreeMap::new();
+        for event in self.asked_by(namespace, account) {
+            if event["verb"] != "watch" || event["stage"] == "ResponseStarted" {
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+                let (verb, object) = (text(&event["verb"]), &event["objectRef"]);
+                let part = object["subresource"].as_str().map(|part| format!("/{part}"));
+                let what =
+                    format!("{verb} {}{}", text(&object["resource"]), part.unwrap_or_default());
+                *asked.entry(what).or_default() += 1;
+            }
+        }
+        asked
+    }
+
     /// A kubeconfig with a token of this ServiceAccount, which must exist; its context's namespace
     /// is the account's own.
     pub fn identity(&self, namespace: &str, account: &str) -> PathBuf {
@@ -202,6 +210,7 @@ fn write_keys(folder: &Path, token: &str) {
     process::write(folder, "server.pem", &server.chain);
     process::write(folder, "server.key", &server.key);
     let (private, public) = keys::signing();
+    process::write(folder, "audit.yaml", AUDITED);
     process::write(folder, "accounts.key", &private);
     process::write(folder, "accounts.pub", &public);
     process::write(folder, "tokens.csv", &format!("{token},admin,admin,system:masters\n"));
@@ -238,6 +247,9 @@ fn api_server(programs: &Path, folder: &Path, port: u16, etcd: u16) -> Program {
         "--authorization-mode=RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
+        "--audit-policy-file=audit.yaml".to_owned(),
+        format!("--audit-log-path={AUDIT}"),
+        "--audit-log-maxsize=1000".to_owned(),
     ];
     program(programs, folder, "kube-apiserver", args.into())
 }
