@@ -18,6 +18,7 @@ mod rule_body;
 
 mod accounts;
 mod by_hand;
+mod challenges;
 mod check;
 mod classes;
 mod configurations;
