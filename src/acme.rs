@@ -2,28 +2,32 @@
 //!
 //! Nothing is decided and nothing is stored here; `order` says what comes next.
 
+mod key;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
     AuthorizationStatus, ChallengeType, Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
 };
-use jiff::Timestamp;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
+use crate::acme::key::AccountKey;
 use crate::cert::Key;
-use crate::challenge;
-use crate::challenge::Answer;
 use crate::http;
 use crate::name::{Name, Names};
 use crate::order;
-use crate::order::{OrderView, Status, Unproven};
+use crate::order::{Chosen, Offer, OrderView, Status, Unproven};
+use crate::resolver::ChallengeKind;
 
 pub use transport::RetryAfter;
 
-/// How long an answer stays valid in the challenge table if nobody takes it away.
-const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+const KINDS: [(ChallengeKind, ChallengeType); 3] = [
+    (ChallengeKind::Dns01, ChallengeType::Dns01),
+    (ChallengeKind::Http01, ChallengeType::Http01),
+    (ChallengeKind::TlsAlpn01, ChallengeType::TlsAlpn01),
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,11 +52,14 @@ pub enum Error {
 
 /// A registered account at one CA.
 #[derive(Clone)]
-pub struct Account(instant_acme::Account);
+pub struct Account {
+    inner: instant_acme::Account,
+    key: Arc<AccountKey>,
+}
 
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Account").field(&self.0.id()).finish()
+        f.debug_tuple("Account").field(&self.inner.id()).finish()
     }
 }
 
@@ -76,7 +83,7 @@ pub async fn register(
     if !email.is_empty() {
         account.update_contacts(&[&format!("mailto:{email}")]).await.map_err(classify)?;
     }
-    Ok(Account(account))
+    Ok(Account { inner: account, key: Arc::new(AccountKey::new(key)?) })
 }
 
 /// An account whose URL is known; only the directory is read.
@@ -91,7 +98,7 @@ pub async fn open(
         .from_parts(url.to_owned(), der, directory.to_owned())
         .await
         .map_err(classify)?;
-    Ok(Account(account))
+    Ok(Account { inner: account, key: Arc::new(AccountKey::new(key)?) })
 }
 
 fn pkcs8(key: &Key) -> Result<PrivatePkcs8KeyDer<'static>, Error> {
@@ -104,19 +111,19 @@ fn pkcs8(key: &Key) -> Result<PrivatePkcs8KeyDer<'static>, Error> {
 
 impl Account {
     pub fn url(&self) -> &str {
-        self.0.id()
+        self.inner.id()
     }
 
     /// newOrder (RFC 8555 §7.4): the order's URL.
     pub async fn place(&self, names: &Names) -> Result<String, Error> {
         let identifiers: Vec<Identifier> =
             names.iter().map(|name| Identifier::Dns(name.as_str().to_owned())).collect();
-        let order = self.0.new_order(&NewOrder::new(&identifiers)).await.map_err(classify)?;
+        let order = self.inner.new_order(&NewOrder::new(&identifiers)).await.map_err(classify)?;
         Ok(order.url().to_owned())
     }
 
     /// The order with those of its authorizations that still need an answer.
-    pub async fn look(&self, url: &str, now: Timestamp) -> Result<OrderView, Error> {
+    pub async fn look(&self, url: &str) -> Result<OrderView, Error> {
         let mut order = match self.order(url).await {
             Err(Error::OrderGone(_)) => {
                 return Ok(OrderView { status: Status::Gone, unproven: Vec::new(), problem: None });
@@ -129,10 +136,10 @@ impl Account {
         if matches!(status, Status::Pending | Status::Invalid) {
             let mut authorizations = order.authorizations();
             while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization.map_err(classify)?;
+                let authorization = authorization.map_err(classify)?;
                 problem = failure(&authorization).or(problem);
                 if authorization.status == AuthorizationStatus::Pending {
-                    unproven.push(http01(&mut authorization, now + ANSWER_LIVES)?);
+                    unproven.push(offered(&authorization, &self.key)?);
                 }
             }
         }
@@ -141,26 +148,14 @@ impl Account {
 
     /// Tells the CA that the answers are there (RFC 8555 §7.5.1) and waits until the order is
     /// ready or invalid, or `limit` is over.
-    pub async fn prove(
-        &self,
-        url: &str,
-        unproven: &[Unproven],
-        limit: Duration,
-    ) -> Result<(), Error> {
+    pub async fn prove(&self, url: &str, chosen: &[Chosen], limit: Duration) -> Result<(), Error> {
         let mut order = self.order(url).await?;
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(classify)?;
-            let ours = unproven.iter().any(|one| one.authorization_url == authorization.url());
-            if !ours || authorization.status != AuthorizationStatus::Pending {
-                continue;
-            }
-            if let Some(mut challenge) = authorization.challenge(ChallengeType::Http01) {
-                match challenge.set_ready().await.map_err(classify) {
-                    // The CA is faster than its reply: what became of it is read from the order.
-                    Ok(()) | Err(Error::Refused(_) | Error::OtherState(_)) => {}
-                    Err(error) => return Err(error),
-                }
+            let ours = chosen.iter().find(|one| one.authorization_url == authorization.url());
+            if let Some(ours) = ours {
+                tell(&mut authorization, &ours.challenge_url).await?;
             }
         }
         settled(order.poll_ready(&patience(limit)).await.map(drop))
@@ -189,7 +184,7 @@ impl Account {
     }
 
     async fn order(&self, url: &str) -> Result<instant_acme::Order, Error> {
-        self.0.order(url.to_owned()).await.map_err(|error| match classify(error) {
+        self.inner.order(url.to_owned()).await.map_err(|error| match classify(error) {
             Error::Refused(message) => Error::OrderGone(message),
             other => other,
         })
@@ -208,25 +203,47 @@ fn settled(polled: Result<(), instant_acme::Error>) -> Result<(), Error> {
     }
 }
 
-fn http01<'a>(
+async fn tell<'a>(
     authorization: &'a mut instant_acme::AuthorizationHandle<'a>,
-    expires: Timestamp,
-) -> Result<Unproven, Error> {
-    let authorization_url = authorization.url().to_owned();
-    let challenge = authorization
-        .challenge(ChallengeType::Http01)
-        .ok_or_else(|| Error::Refused("the CA offers no HTTP-01 challenge".to_owned()))?;
-    if !challenge::is_token(&challenge.token) {
-        return Err(Error::Refused("the CA sent a token that is none (RFC 8555 §8.3)".to_owned()));
+    challenge_url: &str,
+) -> Result<(), Error> {
+    let known = authorization.challenges.iter().find(|one| one.url == challenge_url);
+    let kind = known.map(|one| one.r#type.clone());
+    let Some(mut challenge) = kind.and_then(|kind| authorization.challenge(kind)) else {
+        return Ok(());
+    };
+    match challenge.set_ready().await.map_err(classify) {
+        // The CA is faster than its reply: what became of it is read from the order.
+        Ok(()) | Err(Error::Refused(_) | Error::OtherState(_)) => Ok(()),
+        Err(error) => Err(error),
     }
-    let name = challenge.identifier().to_string();
+}
+
+fn offered(
+    authorization: &instant_acme::AuthorizationHandle<'_>,
+    key: &AccountKey,
+) -> Result<Unproven, Error> {
+    let identifier = authorization.identifier();
+    let name = match identifier.identifier {
+        Identifier::Dns(name) => name.clone(),
+        other => format!("{other:?}"),
+    };
     let name = Name::parse(&name)
         .map_err(|error| Error::Refused(format!("the CA asks to prove another name: {error}")))?;
-    let answer = challenge.key_authorization().as_str().to_owned();
+    let offers = authorization.challenges.iter().filter_map(|challenge| {
+        let (kind, _) = KINDS.iter().find(|(_, named)| *named == challenge.r#type)?;
+        Some(Offer {
+            kind: *kind,
+            url: challenge.url.clone(),
+            token: challenge.token.clone(),
+            key_authorization: format!("{}.{}", challenge.token, key.thumbprint()),
+        })
+    });
     Ok(Unproven {
-        token: challenge.token.clone(),
-        answer: Answer { name, answer, expires },
-        authorization_url,
+        authorization_url: authorization.url().to_owned(),
+        name,
+        wildcard: identifier.wildcard,
+        offers: offers.collect(),
     })
 }
 

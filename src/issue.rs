@@ -16,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::acme;
 use crate::acme::Account;
 use crate::cert::{Certificate, Facts, Id, Key};
+use crate::challenge;
+use crate::challenge::Answer;
 use crate::cluster::Fence;
 use crate::name::Names;
 use crate::order;
-use crate::order::{Effect, Event, Failure, FailureKind, Pending, State, Unproven};
-use crate::resolver::Resolver;
+use crate::order::{Chosen, Effect, Event, Failure, FailureKind, Offer, Pending, State, Unproven};
+use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
@@ -30,6 +32,9 @@ pub use accounts::Accounts;
 const MAX_STEPS: usize = 40;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long an answer stays valid in the challenge table if nobody takes it away.
+const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What drivers share.
 #[derive(Debug, Clone)]
@@ -194,10 +199,7 @@ impl<'a> Driver<'a> {
         self.may_act()?;
         let event = match effect {
             Effect::Place => self.place().await?,
-            Effect::Look(pending) => {
-                let now = (self.clock)();
-                Event::Seen(self.account().await?.look(&pending.url, now).await?)
-            }
+            Effect::Look(pending) => Event::Seen(self.account().await?.look(&pending.url).await?),
             Effect::Present(unproven) => self.present(unproven).await?,
             Effect::Prove(unproven) => self.prove(unproven).await?,
             Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
@@ -236,7 +238,16 @@ impl<'a> Driver<'a> {
     }
 
     async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let answers = unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
+        let expires = (self.clock)() + ANSWER_LIVES;
+        let answers: Result<_, Stop> = unproven
+            .iter()
+            .map(|one| {
+                let offer = choose(one)?;
+                let (name, answer) = (one.name.clone(), offer.key_authorization.clone());
+                Ok((offer.token.clone(), Answer { name, answer, expires }))
+            })
+            .collect();
+        let answers = answers?;
         self.engine.table.present(answers).await?;
         let http = self.job.resolver.challenges.http.as_ref();
         tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
@@ -246,7 +257,14 @@ impl<'a> Driver<'a> {
     /// Whatever becomes of it, the answers are taken away next.
     async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
         let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let proved = self.account().await?.prove(&pending.url, &unproven, POLL_LIMIT).await;
+        let chosen: Vec<Chosen> = unproven
+            .iter()
+            .filter_map(|one| {
+                let challenge_url = choose(one).ok()?.url.clone();
+                Some(Chosen { authorization_url: one.authorization_url.clone(), challenge_url })
+            })
+            .collect();
+        let proved = self.account().await?.prove(&pending.url, &chosen, POLL_LIMIT).await;
         if let Err(error) = proved {
             self.withdraw(&unproven).await?;
             return Err(error.into());
@@ -255,7 +273,8 @@ impl<'a> Driver<'a> {
     }
 
     async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
-        let tokens = unproven.iter().map(|one| one.token.clone()).collect();
+        let chosen = unproven.iter().filter_map(|one| choose(one).ok());
+        let tokens = chosen.map(|offer| offer.token.clone()).collect();
         self.engine.table.withdraw(tokens).await?;
         Ok(Event::Withdrawn)
     }
@@ -360,4 +379,17 @@ impl<'a> Driver<'a> {
             _ => (FailureKind::Refused, None),
         }
     }
+}
+
+fn choose(unproven: &Unproven) -> Result<&Offer, acme::Error> {
+    let name = &unproven.name;
+    let offer = unproven.offers.iter().find(|offer| offer.kind == ChallengeKind::Http01);
+    let offer = offer.ok_or_else(|| {
+        acme::Error::Refused(format!("{name}: the CA offers no HTTP-01 challenge"))
+    })?;
+    if !challenge::is_token(&offer.token) {
+        let message = format!("{name}: the CA sent a token that is none (RFC 8555 §8.3)");
+        return Err(acme::Error::Refused(message));
+    }
+    Ok(offer)
 }

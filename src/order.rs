@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{Certificate, Facts, Key};
-use crate::challenge::Answer;
-use crate::name::Names;
+use crate::name::{Name, Names};
+use crate::resolver::ChallengeKind;
 
 /// Issuances and orders that a record remembers; older ones are forgotten.
 const KEEP_ISSUED: usize = 8;
@@ -143,12 +143,33 @@ pub enum Status {
     Gone,
 }
 
-/// A pending authorization with its HTTP-01 challenge.
+/// A pending authorization (RFC 8555 §7.1.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unproven {
-    pub token: String,
-    pub answer: Answer,
     pub authorization_url: String,
+    /// What is to be proven, without `*.`.
+    pub name: Name,
+    /// The order has `*.` before the name.
+    pub wildcard: bool,
+    /// Challenges of a known kind; one of them is enough.
+    pub offers: Vec<Offer>,
+}
+
+/// A challenge as the CA offers it; none of its text is checked (see [`crate::challenge::is_token`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    pub kind: ChallengeKind,
+    pub url: String,
+    pub token: String,
+    /// Token and the account key's thumbprint (RFC 8555 §8.1).
+    pub key_authorization: String,
+}
+
+/// The challenge by which an authorization is to be proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    pub authorization_url: String,
+    pub challenge_url: String,
 }
 
 /// What happened, told to [`next`].
@@ -290,7 +311,6 @@ pub fn shown(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::cert::KeyType;
-    use crate::name::Name;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
