@@ -7,9 +7,12 @@
 mod accounts;
 
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +24,7 @@ use crate::challenge::Answer;
 use crate::cluster::Fence;
 use crate::name::Names;
 use crate::order;
-use crate::order::{Chosen, Effect, Event, Failure, FailureKind, Offer, Pending, State, Unproven};
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Proof, State};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
@@ -32,6 +35,9 @@ pub use accounts::Accounts;
 const MAX_STEPS: usize = 40;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Names of one certificate that are proven at once.
+const PROVEN_AT_ONCE: usize = 32;
 
 /// How long an answer stays valid in the challenge table if nobody takes it away.
 const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
@@ -108,6 +114,8 @@ struct Driver<'a> {
     state: State,
     version: Option<String>,
     account: Option<Account>,
+    /// Challenges that can be used, the best first.
+    kinds: Vec<ChallengeKind>,
 }
 
 impl<'a> Driver<'a> {
@@ -123,14 +131,18 @@ impl<'a> Driver<'a> {
         };
         // An order at another CA than the resolver's is of no use any more.
         state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
-        Ok(Self { engine, job, clock, state, version, account: None })
+        let kinds = job.resolver.challenges.kinds();
+        Ok(Self { engine, job, clock, state, version, account: None, kinds })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
         self.check_basis().await?;
         let mut event = Event::Begin;
         for _ in 0..MAX_STEPS {
-            let (state, effect) = order::next(&self.state, event);
+            let (state, effect) = order::next(&self.state, event, &self.kinds);
+            if matches!(effect, Effect::Place) && state.tried != self.state.tried {
+                self.tell_fallback(&state);
+            }
             self.store(state).await?;
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
@@ -199,10 +211,12 @@ impl<'a> Driver<'a> {
         self.may_act()?;
         let event = match effect {
             Effect::Place => self.place().await?,
-            Effect::Look(pending) => Event::Seen(self.account().await?.look(&pending.url).await?),
-            Effect::Present(unproven) => self.present(unproven).await?,
-            Effect::Prove(unproven) => self.prove(unproven).await?,
-            Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
+            Effect::Look(pending) => {
+                let view = self.account().await?.look(&pending.url).await?;
+                Event::Seen { view, at: (self.clock)() }
+            }
+            Effect::Present(proofs) => self.present(proofs).await?,
+            Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
             Effect::Await(pending) => {
                 self.account().await?.wait(&pending.url, POLL_LIMIT).await?;
@@ -237,46 +251,62 @@ impl<'a> Driver<'a> {
             .map_err(|error| failed(error.to_string()))
     }
 
-    async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+    async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
         let expires = (self.clock)() + ANSWER_LIVES;
-        let answers: Result<_, Stop> = unproven
-            .iter()
-            .map(|one| {
-                let offer = choose(one)?;
-                let (name, answer) = (one.name.clone(), offer.key_authorization.clone());
-                Ok((offer.token.clone(), Answer { name, answer, expires }))
-            })
-            .collect();
-        let answers = answers?;
-        self.engine.table.present(answers).await?;
-        let http = self.job.resolver.challenges.http.as_ref();
-        tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
-        Ok(Event::Presented(unproven))
+        let answers = proofs.iter().filter_map(|proof| {
+            let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
+            Some((table_key(proof)?, Answer { name, answer, expires }))
+        });
+        self.engine.table.present(answers.collect()).await?;
+        tokio::time::sleep(self.delay(&proofs)).await;
+        Ok(Event::Presented(proofs))
     }
 
-    /// Whatever becomes of it, the answers are taken away next.
-    async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+    /// The longest that is set for one of the challenges.
+    fn delay(&self, proofs: &[Proof]) -> Duration {
+        let challenges = &self.job.resolver.challenges;
+        let of = |proof: &Proof| match proof.kind {
+            ChallengeKind::Http01 => challenges.http.as_ref().map(|http| http.delay),
+            ChallengeKind::TlsAlpn01 => challenges.tls.as_ref().map(|tls| tls.delay),
+            ChallengeKind::Dns01 => None,
+        };
+        proofs.iter().filter_map(of).max().unwrap_or_default()
+    }
+
+    /// Whatever becomes of it, each answer is taken away, and none later than it is settled.
+    async fn prove(&mut self, proofs: &[Proof]) -> Result<Event, Stop> {
         let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let chosen: Vec<Chosen> = unproven
-            .iter()
-            .filter_map(|one| {
-                let challenge_url = choose(one).ok()?.url.clone();
-                Some(Chosen { authorization_url: one.authorization_url.clone(), challenge_url })
-            })
-            .collect();
-        let proved = self.account().await?.prove(&pending.url, &chosen, POLL_LIMIT).await;
-        if let Err(error) = proved {
-            self.withdraw(&unproven).await?;
-            return Err(error.into());
-        }
-        Ok(Event::Settled(unproven))
+        let account = self.account().await?;
+        let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
+        let each: Vec<_> = each.collect();
+        let all: Vec<Result<(), Stop>> =
+            stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
+        all.into_iter().collect::<Result<(), Stop>>()?;
+        Ok(Event::Settled)
     }
 
-    async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
-        let chosen = unproven.iter().filter_map(|one| choose(one).ok());
-        let tokens = chosen.map(|offer| offer.token.clone()).collect();
-        self.engine.table.withdraw(tokens).await?;
-        Ok(Event::Withdrawn)
+    async fn prove_one(
+        &self,
+        account: &Account,
+        pending: &Pending,
+        proof: &Proof,
+    ) -> Result<(), Stop> {
+        let chosen = slice::from_ref(&proof.chosen);
+        let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        if let Some(key) = table_key(proof) {
+            self.engine.table.withdraw(vec![key]).await?;
+        }
+        Ok(proved?)
+    }
+
+    fn tell_fallback(&self, state: &State) {
+        for tried in state.tried.iter().filter(|tried| !self.state.tried.contains(tried)) {
+            let (name, kind) = (&tried.name, tried.kind.as_str());
+            tracing::warn!(
+                "{name} could not be proven by {kind}; a new order takes the next challenge. {}",
+                tried.message
+            );
+        }
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
@@ -381,15 +411,11 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn choose(unproven: &Unproven) -> Result<&Offer, acme::Error> {
-    let name = &unproven.name;
-    let offer = unproven.offers.iter().find(|offer| offer.kind == ChallengeKind::Http01);
-    let offer = offer.ok_or_else(|| {
-        acme::Error::Refused(format!("{name}: the CA offers no HTTP-01 challenge"))
-    })?;
-    if !challenge::is_token(&offer.token) {
-        let message = format!("{name}: the CA sent a token that is none (RFC 8555 §8.3)");
-        return Err(acme::Error::Refused(message));
+/// The entry of the challenge table that answers it, if it is one of the table's.
+fn table_key(proof: &Proof) -> Option<String> {
+    match proof.kind {
+        ChallengeKind::Http01 => Some(proof.token.clone()),
+        ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
+        ChallengeKind::Dns01 => None,
     }
-    Ok(offer)
 }

@@ -302,20 +302,14 @@ impl<'a> Look<'a> {
         if none || (challenges == Challenges::default() && !self.is_in_doubt()) {
             self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
         }
-        let advice = match challenges.http {
-            Some(_) => "this version cannot carry it out yet; names are proven by HTTP-01",
-            None => {
-                "this version cannot carry it out yet; it gets certificates by HTTP-01, so add \
-                 httpChallenge.entryPoint"
-            }
-        };
         let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
-        let later = [
-            ("tlsChallenge", challenges.tls.is_some()),
-            ("dnsChallenge", challenges.dns.as_ref().is_some_and(has_provider)),
-        ];
-        for (key, _) in later.iter().filter(|one| one.1) {
-            self.warn(key, advice);
+        if challenges.dns.as_ref().is_some_and(has_provider) {
+            let advice = if challenges.http.is_some() || challenges.tls.is_some() {
+                "this version cannot carry it out yet; names are proven otherwise"
+            } else {
+                "this version cannot carry it out yet; add httpChallenge.entryPoint or tlsChallenge"
+            };
+            self.warn("dnsChallenge", advice);
         }
         challenges
     }

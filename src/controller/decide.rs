@@ -212,6 +212,11 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
         },
         basis: leader.records.fingerprint(id),
     };
+    if want.names.iter().any(|name| leader.in_flight.contains_key(name)) {
+        leader.waiting.insert(id.clone());
+        return;
+    }
+    leader.in_flight.extend(want.names.iter().map(|name| (name.clone(), id.clone())));
     leader.busy.insert(id.clone());
     let engine = leader.engine.clone();
     let places = leader.places.entry(want.resolver.clone());

@@ -18,6 +18,7 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
+use crate::name::Name;
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
@@ -44,6 +45,10 @@ pub(super) struct Leader {
     pub(super) wakes: BTreeSet<(Timestamp, Id)>,
     pub(super) wake_of: BTreeMap<Id, Timestamp>,
     pub(super) busy: BTreeSet<Id>,
+    /// Names of running orders: what a CA and the proxies know of a name is of one order.
+    pub(super) in_flight: BTreeMap<Name, Id>,
+    /// Certificates that wait for a name of theirs to be out of another's order.
+    pub(super) waiting: BTreeSet<Id>,
     /// Orders of an earlier leader that are being gone on with.
     pub(super) inherited: BTreeSet<Id>,
     pub(super) complete: bool,
@@ -82,6 +87,8 @@ impl Leader {
             wakes: BTreeSet::new(),
             wake_of: BTreeMap::new(),
             busy: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             inherited,
             complete: false,
             workers: JoinSet::new(),
@@ -212,6 +219,8 @@ impl Leader {
 
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.in_flight.retain(|_, holder| holder != id);
+        self.dirty.ids.append(&mut self.waiting);
         match outcome {
             Outcome::Issued { state, facts } => {
                 self.records.unpause(id);
