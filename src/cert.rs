@@ -5,7 +5,11 @@ use std::ops::Range;
 
 use aws_lc_rs::encoding::AsDer;
 use jiff::Timestamp;
+<<<<<<< HEAD
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize};
+=======
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType};
+>>>>>>> acme
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -108,16 +112,31 @@ impl Key {
     }
 
     /// A certificate signing request for exactly `names`, the first as common name if it fits.
-    pub fn csr(&self, names: &Names) -> Result<Vec<u8>, Error> {
+    pub fn csr(&self, names: &Names, extras: &CsrExtras) -> Result<Vec<u8>, Error> {
         let pair = self.pair()?;
         let bad = |error: rcgen::Error| Error::Generate(error.to_string());
-        let params = params_for(names).map_err(bad)?;
+        let mut params = params_for(names).map_err(bad)?;
+        if extras.no_common_name {
+            params.distinguished_name = DistinguishedName::new();
+        }
+        for email in &extras.email_addresses {
+            let email = email.as_str().try_into().map_err(bad)?;
+            params.subject_alt_names.push(SanType::Rfc822Name(email));
+        }
         Ok(params.serialize_request(&pair).map_err(bad)?.der().to_vec())
     }
 
     fn pair(&self) -> Result<KeyPair, Error> {
         KeyPair::from_pem(&self.0).map_err(|error| Error::BadKey(error.to_string()))
     }
+}
+
+/// What a signing request says beside the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CsrExtras {
+    /// Alternative names of their own kind (RFC 5280 §4.2.1.6).
+    pub email_addresses: Vec<String>,
+    pub no_common_name: bool,
 }
 
 impl fmt::Debug for Key {
@@ -367,8 +386,33 @@ mod tests {
     fn every_key_type_makes_a_signing_request() {
         for key_type in [KeyType::Ec256, KeyType::Ec384, KeyType::Rsa2048, KeyType::Rsa4096] {
             let key = Key::generate(key_type).unwrap();
-            assert!(!key.csr(&names(&["a.x", "*.b.x"])).unwrap().is_empty(), "{key_type:?}");
+            assert!(
+                !key.csr(&names(&["a.x", "*.b.x"]), &CsrExtras::default()).unwrap().is_empty(),
+                "{key_type:?}"
+            );
         }
+    }
+
+    #[test]
+    fn a_signing_request_says_what_the_resolver_wants() {
+        use x509_parser::certification_request::X509CertificationRequest;
+        use x509_parser::prelude::FromDer;
+
+        let key = Key::generate(KeyType::Ec256).unwrap();
+        let read = |extras: &CsrExtras| {
+            let der = key.csr(&names(&["a.x"]), extras).unwrap();
+            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            let subject = request.certification_request_info.subject.to_string();
+            let text = format!("{:?}", request.requested_extensions().unwrap().collect::<Vec<_>>());
+            (subject, text.contains("RFC822Name(\"m@a.x\")"))
+        };
+        assert_eq!(read(&CsrExtras::default()), ("CN=a.x".to_owned(), false));
+        let email_addresses = vec!["m@a.x".to_owned()];
+        let extras = CsrExtras { email_addresses, no_common_name: true };
+        assert_eq!(read(&extras), (String::new(), true));
+        let email_addresses = vec!["ü@a.x".to_owned()];
+        let wrong = CsrExtras { email_addresses, ..CsrExtras::default() };
+        assert!(matches!(key.csr(&names(&["a.x"]), &wrong), Err(Error::Generate(_))));
     }
 
     #[test]

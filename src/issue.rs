@@ -9,7 +9,7 @@ mod accounts;
 use std::ops::ControlFlow;
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
-use crate::acme::Account;
-use crate::cert::{Certificate, Facts, Id, Key};
+use crate::acme::{Account, RetryAfter, Waited};
+use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster::Fence;
@@ -29,10 +29,16 @@ use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, OpenFailed};
 
 /// One issuance needs about ten steps; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+/// An order that the CA works on is asked for again after this long, if it names no time.
+const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
+/// An order that says nothing of its end is given up after this long.
+const ORDER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+/// How often one chain that cannot be used is fetched anew, before another order is placed.
+const BAD_CHAINS: usize = 3;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
 
@@ -74,6 +80,11 @@ pub enum Outcome {
     },
     /// The failure is recorded in the state.
     Failed(Versioned<State>),
+    /// The CA works on the order: no failure; go on with it then.
+    Waiting {
+        state: Versioned<State>,
+        until: Timestamp,
+    },
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -87,6 +98,8 @@ enum Stop {
     Store(#[from] store::Error),
     #[error("{message}")]
     GiveUp { kind: FailureKind, message: String },
+    #[error("the CA works on the order")]
+    Waiting(Timestamp),
     #[error("this controller no longer leads")]
     Fenced,
     #[error("this controller is stopping")]
@@ -103,6 +116,7 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     };
     match driver.run().await {
         Ok(facts) => Outcome::Issued { state: driver.versioned(), facts },
+        Err(Stop::Waiting(until)) => Outcome::Waiting { state: driver.versioned(), until },
         Err(stop) => driver.record(stop).await,
     }
 }
@@ -138,6 +152,8 @@ impl<'a> Driver<'a> {
     async fn run(&mut self) -> Result<Facts, Stop> {
         self.check_basis().await?;
         let mut event = Event::Begin;
+        let mut pause = Duration::from_millis(500);
+        let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
         for _ in 0..MAX_STEPS {
             let (state, effect) = order::next(&self.state, event, &self.kinds);
             if matches!(effect, Effect::Place) && state.tried != self.state.tried {
@@ -148,9 +164,13 @@ impl<'a> Driver<'a> {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
-                Err(Stop::Acme(acme::Error::OtherState(_))) => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                Err(Stop::Acme(acme::Error::OtherState(_))) if Instant::now() < patient_until => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
                     Event::Begin
+                }
+                Err(Stop::Acme(acme::Error::OtherState(_))) => {
+                    return Err(self.go_on_later(None, None).await?);
                 }
                 Err(stop) => return Err(stop),
             };
@@ -218,10 +238,7 @@ impl<'a> Driver<'a> {
             Effect::Present(proofs) => self.present(proofs).await?,
             Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
-            Effect::Await(pending) => {
-                self.account().await?.wait(&pending.url, POLL_LIMIT).await?;
-                Event::Begin
-            }
+            Effect::Await(pending) => self.wait(&pending).await?,
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
             Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
@@ -235,7 +252,8 @@ impl<'a> Driver<'a> {
         let key = self.new_key().await?;
         let account = self.account().await?;
         self.may_act()?;
-        let url = account.place(&self.job.names).await?;
+        let profile = self.job.resolver.profile.as_deref();
+        let url = account.place(&self.job.names, profile, None).await?;
         tracing::info!(names = %self.job.names, order = %url, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
         let ca = self.job.resolver.ca_server.clone();
@@ -310,25 +328,59 @@ impl<'a> Driver<'a> {
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let csr = pending.key.csr(&self.job.names).map_err(|error| Stop::GiveUp {
+        let extras = CsrExtras {
+            email_addresses: self.job.resolver.email_addresses.clone(),
+            no_common_name: self.job.resolver.disable_common_name,
+        };
+        let csr = pending.key.csr(&self.job.names, &extras).map_err(|error| Stop::GiveUp {
             kind: FailureKind::Refused,
             message: format!("no signing request can be made: {error}"),
         })?;
-        self.account().await?.finalize(&pending.url, &csr).await?;
-        Ok(Event::Begin)
+        let view = self.account().await?.finalize(&pending.url, &csr).await?;
+        let at = (self.clock)();
+        Ok(view.map_or(Event::Begin, |view| Event::Seen { view, at }))
+    }
+
+    /// Not longer than `certificateTimeout`; the order goes on after that.
+    async fn wait(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let limit = self.job.resolver.certificate_timeout;
+        match self.account().await?.wait(&pending.url, limit).await? {
+            Waited::Settled => Ok(Event::Begin),
+            Waited::Open { retry_after, expires } => {
+                Err(self.go_on_later(retry_after, expires).await?)
+            }
+        }
+    }
+
+    /// `Err`: the order is past its end.
+    async fn go_on_later(
+        &mut self,
+        retry_after: Option<RetryAfter>,
+        expires: Option<Timestamp>,
+    ) -> Result<Stop, Stop> {
+        let now = (self.clock)();
+        let placed_at = self.state.pending.as_ref().map_or(now, |pending| pending.placed_at);
+        let ends = expires.unwrap_or(placed_at + ORDER_LIVES);
+        if now >= ends {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
+            let message = format!("the CA did not finish the order before it ended at {ends}");
+            return Err(Stop::GiveUp { kind: FailureKind::Refused, message });
+        }
+        Ok(Stop::Waiting(retry_after.unwrap_or(ASK_AGAIN).resolve(now).min(ends)))
     }
 
     async fn download(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let chain = self.account().await?.download(&pending.url).await?;
-        match Certificate::parse(&chain, pending.key.pem()) {
-            Ok(certificate) => Ok(Event::Downloaded(certificate)),
-            Err(error) => {
-                let state = State { pending: None, ..self.state.clone() };
-                self.store(state).await?;
-                let message = format!("the CA sent a chain that cannot be used: {error}");
-                Err(Stop::GiveUp { kind: FailureKind::Refused, message })
-            }
+        let preferred = self.job.resolver.preferred_chain.as_deref();
+        let chain = self.account().await?.download(&pending.url, preferred).await;
+        let parsed = chain.and_then(|chain| {
+            Certificate::parse(&chain, pending.key.pem())
+                .map_err(|error| acme::Error::BadChain(error.to_string()))
+        });
+        let failed = self.state.failures.len() + 1;
+        if matches!(parsed, Err(acme::Error::BadChain(_))) && failed >= BAD_CHAINS {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
         }
+        Ok(Event::Downloaded(parsed?))
     }
 
     /// K1, conditional on what is there now; already there after a crash: nothing to write.
@@ -361,7 +413,7 @@ impl<'a> Driver<'a> {
         if let Some(account) = &self.account {
             return Ok(account.clone());
         }
-        let account = self.engine.accounts.open(&self.job.resolver, &self.engine.fence).await?;
+        let account = self.engine.accounts.opened(&self.job.resolver, &self.engine.fence).await?;
         self.account = Some(account.clone());
         Ok(account)
     }
@@ -374,7 +426,7 @@ impl<'a> Driver<'a> {
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) => {
+            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) | Stop::Waiting(_) => {
                 return Outcome::Interrupted(stop.to_string());
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
@@ -401,7 +453,7 @@ impl<'a> Driver<'a> {
             acme::Error::RateLimited { retry_after, .. } => {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
             }
-            acme::Error::AccountGone(_) => {
+            acme::Error::AccountGone(_) | acme::Error::KeyRefused(_) => {
                 self.engine.accounts.forget(&self.job.resolver).await;
                 (FailureKind::Unreachable, None)
             }

@@ -3,9 +3,11 @@
 mod proxy;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::KeyType;
@@ -49,11 +51,24 @@ pub struct Resolver {
     pub ca_server: String,
     /// How the CA's own HTTPS certificate is checked.
     pub trust: CaTrust,
+    /// Account elsewhere at the CA that ours is bound to (RFC 8555 §7.3.4).
+    pub eab: Option<Eab>,
     pub key_type: KeyType,
+    /// Of several chains the one whose topmost issuer has this common name.
+    pub preferred_chain: Option<String>,
+    /// Named in signing requests beside the hosts.
+    pub email_addresses: Vec<String>,
+    /// Signing requests have no common name.
+    pub disable_common_name: bool,
     /// What the CA is expected to issue; decides when to renew (seed, `certificatesDuration`).
     pub certificates_duration: Duration,
     /// Whole exchange with the CA, default 2 minutes.
     pub client_timeout: Duration,
+    /// From a request to the head of its reply, default 30 s.
+    pub response_header_timeout: Duration,
+    /// How long a worker waits for an order that the CA works on, default 30 s; the order itself
+    /// goes on after that.
+    pub certificate_timeout: Duration,
     /// Asked for in new orders (draft-ietf-acme-profiles).
     pub profile: Option<String>,
     pub challenges: Challenges,
@@ -74,6 +89,40 @@ pub struct CaTrust {
     pub server_name: Option<String>,
     /// `HTTPS_PROXY` and `NO_PROXY` of the process.
     pub proxy: Option<Proxy>,
+}
+
+/// External account binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eab {
+    pub kid: String,
+    pub key: MacKey,
+}
+
+/// Where the key is that signs a binding.
+#[derive(Clone, PartialEq, Eq)]
+pub enum MacKey {
+    /// The key itself, decoded.
+    Given(Vec<u8>),
+    /// Read when it is needed, so that it is nowhere else.
+    Secret(SecretKey),
+}
+
+impl MacKey {
+    /// Base64url without padding, as CAs give it; padding and plain base64 are taken too.
+    pub fn decode(text: &str) -> Option<Vec<u8>> {
+        let plain = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+        BASE64URL_NOPAD.decode(plain.as_bytes()).ok().filter(|key| !key.is_empty())
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("Given(***)"),
+            Self::Secret(secret) => f.debug_tuple("Secret").field(secret).finish(),
+        }
+    }
 }
 
 /// How names can be proven: those that are set, at least one.

@@ -234,6 +234,12 @@ impl Leader {
                 }
                 self.records.put_state(id, state);
             }
+            Outcome::Waiting { state, until } => {
+                self.records.unpause(id);
+                tracing::info!(names = %state.value.names, %until, "the CA works on the order");
+                self.records.put_state(id, state);
+                self.records.pause_until(id, until);
+            }
             Outcome::Interrupted(why) => {
                 tracing::warn!("certificate rc-{id}: {why}; looked at again");
                 self.records.pause(id, (self.settings.clock)());
