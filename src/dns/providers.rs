@@ -1,9 +1,11 @@
 //! All providers that are built, by code.
 
+mod dnsupdate;
+
 use crate::dns::{Context, Entry, Error, Provider};
 
 /// One line a provider.
-pub static PROVIDERS: &[Entry] = &[];
+pub static PROVIDERS: &[Entry] = &[dnsupdate::ENTRY];
 
 /// The provider with this code or alias, made from what is set now.
 pub fn provider(code: &str, context: &Context) -> Result<Box<dyn Provider>, Error> {
