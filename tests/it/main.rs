@@ -22,6 +22,7 @@ mod challenges;
 mod check;
 mod classes;
 mod configurations;
+mod dns;
 mod files;
 mod front;
 mod issuing;
