@@ -5,11 +5,9 @@ use std::ops::Range;
 
 use aws_lc_rs::encoding::AsDer;
 use jiff::Timestamp;
-<<<<<<< HEAD
-use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize};
-=======
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType};
->>>>>>> acme
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};

@@ -5,15 +5,17 @@
 //! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
 
 mod accounts;
+mod records;
 
 use std::ops::ControlFlow;
 use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::stream;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
@@ -22,17 +24,22 @@ use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster::Fence;
+use crate::dns;
+use crate::dns::Turn;
 use crate::name::Names;
 use crate::order;
-use crate::order::{Effect, Event, Failure, FailureKind, Pending, Proof, State};
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Proof, Record, State};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
 pub use accounts::{Accounts, OpenFailed};
+pub use records::Records;
 
-/// One issuance needs about ten steps; a CA that leads in circles is left after this many.
+/// One issuance needs about ten steps, and some for each name whose record has to wait for another
+/// one; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+const MAX_STEPS_A_NAME: usize = 6;
 /// An order that the CA works on is asked for again after this long, if it names no time.
 const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
 /// An order that says nothing of its end is given up after this long.
@@ -54,7 +61,10 @@ pub struct Engine {
     pub store: Store,
     pub table: Table,
     pub accounts: Arc<Accounts>,
+    pub records: Arc<Records>,
     pub fence: Fence,
+    /// What is to be shown of an order that is under way.
+    pub told: mpsc::UnboundedSender<(Id, String)>,
     /// The process is about to leave: no new step begins, one that may be cut off is.
     pub stopping: CancellationToken,
 }
@@ -85,6 +95,8 @@ pub enum Outcome {
         state: Versioned<State>,
         until: Timestamp,
     },
+    /// The TXT records that an earlier order left are gone.
+    Tidied(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -96,6 +108,8 @@ enum Stop {
     Acme(#[from] acme::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
     #[error("{message}")]
     GiveUp { kind: FailureKind, message: String },
     #[error("the CA works on the order")]
@@ -121,6 +135,19 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     }
 }
 
+/// Unsets the TXT records that an earlier order left, and no more.
+pub async fn tidy(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outcome {
+    let mut driver = match Driver::begin(engine, job, clock).await {
+        Ok(driver) => driver,
+        Err(error) => return Outcome::Interrupted(error.to_string()),
+    };
+    match driver.sweep().await {
+        Err(stop) => Outcome::Interrupted(stop.to_string()),
+        Ok(()) if driver.state.records.is_empty() => Outcome::Tidied(driver.versioned()),
+        Ok(()) => Outcome::Interrupted("TXT records of an earlier order are left".to_owned()),
+    }
+}
+
 struct Driver<'a> {
     engine: &'a Engine,
     job: &'a Job,
@@ -130,6 +157,10 @@ struct Driver<'a> {
     account: Option<Account>,
     /// Challenges that can be used, the best first.
     kinds: Vec<ChallengeKind>,
+    /// Of a DNS provider that has one record after another.
+    turn: Option<Turn>,
+    /// Records that were left have been tried to unset.
+    swept: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -146,7 +177,8 @@ impl<'a> Driver<'a> {
         // An order at another CA than the resolver's is of no use any more.
         state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
         let kinds = job.resolver.challenges.kinds();
-        Ok(Self { engine, job, clock, state, version, account: None, kinds })
+        let (account, turn, swept) = (None, None, false);
+        Ok(Self { engine, job, clock, state, version, account, kinds, turn, swept })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -154,12 +186,16 @@ impl<'a> Driver<'a> {
         let mut event = Event::Begin;
         let mut pause = Duration::from_millis(500);
         let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
-        for _ in 0..MAX_STEPS {
+        let most = MAX_STEPS + MAX_STEPS_A_NAME * self.job.names.len();
+        for _ in 0..most {
             let (state, effect) = order::next(&self.state, event, &self.kinds);
             if matches!(effect, Effect::Place) && state.tried != self.state.tried {
                 self.tell_fallback(&state);
             }
             self.store(state).await?;
+            if !effect.proves() {
+                self.sweep().await?;
+            }
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
@@ -175,7 +211,7 @@ impl<'a> Driver<'a> {
                 Err(stop) => return Err(stop),
             };
         }
-        let message = format!("the order did not end after {MAX_STEPS} steps");
+        let message = format!("the order did not end after {most} steps");
         Err(Stop::GiveUp { kind: FailureKind::Refused, message })
     }
 
@@ -235,6 +271,8 @@ impl<'a> Driver<'a> {
                 let view = self.account().await?.look(&pending.url).await?;
                 Event::Seen { view, at: (self.clock)() }
             }
+            Effect::Locate(proofs) => self.locate(proofs).await?,
+            Effect::Record(proofs) => self.set(proofs).await?,
             Effect::Present(proofs) => self.present(proofs).await?,
             Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
@@ -275,8 +313,12 @@ impl<'a> Driver<'a> {
             let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
             Some((table_key(proof)?, Answer { name, answer, expires }))
         });
-        self.engine.table.present(answers.collect()).await?;
-        tokio::time::sleep(self.delay(&proofs)).await;
+        let answers: Vec<(String, Answer)> = answers.collect();
+        if !answers.is_empty() {
+            self.engine.table.present(answers).await?;
+        }
+        let delay = tokio::time::sleep(self.delay(&proofs));
+        futures::future::try_join(self.await_records(&proofs), delay.map(Ok)).await?;
         Ok(Event::Presented(proofs))
     }
 
@@ -297,24 +339,34 @@ impl<'a> Driver<'a> {
         let account = self.account().await?;
         let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
         let each: Vec<_> = each.collect();
-        let all: Vec<Result<(), Stop>> =
+        let all: Vec<Result<Option<Record>, Stop>> =
             stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
-        all.into_iter().collect::<Result<(), Stop>>()?;
-        Ok(Event::Settled)
+        self.turn = None;
+        let gone = all.into_iter().collect::<Result<Vec<Option<Record>>, Stop>>()?;
+        Ok(Event::Settled(gone.into_iter().flatten().collect()))
     }
 
+    /// The record that is gone with it.
     async fn prove_one(
         &self,
         account: &Account,
         pending: &Pending,
         proof: &Proof,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Record>, Stop> {
         let chosen = slice::from_ref(&proof.chosen);
         let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        let gone = self.unset_of(proof).await;
         if let Some(key) = table_key(proof) {
             self.engine.table.withdraw(vec![key]).await?;
         }
-        Ok(proved?)
+        proved?;
+        Ok(gone)
+    }
+
+    /// Shown until the order is over.
+    fn tell(&self, text: &str) {
+        // The leader ends before its workers only when it leads no more.
+        drop(self.engine.told.send((self.job.id.clone(), order::shown(text))));
     }
 
     fn tell_fallback(&self, state: &State) {
@@ -431,7 +483,14 @@ impl<'a> Driver<'a> {
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
+            Stop::Dns(dns::Error::Busy { retry_after: Some(wait), .. }) => {
+                (FailureKind::Unreachable, Some(RetryAfter::In(*wait).resolve(at)))
+            }
+            Stop::Dns(_) => (FailureKind::Unreachable, None),
         };
+        if let Err(error) = self.sweep().await {
+            return Outcome::Interrupted(format!("{stop}; and: {error}"));
+        }
         let message = order::shown(&stop.to_string());
         let mut state = self.state.clone();
         if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{Certificate, Facts, Key};
+use crate::dns::{Handle, Task};
 use crate::name::{Name, Names};
 use crate::resolver::ChallengeKind;
 
@@ -40,6 +41,9 @@ pub struct State {
     /// The order in flight. Key and URL are stored before anything is done with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// TXT records that may exist: listed before they are set, until they are known to be gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Record>,
     /// Challenges that failed since the last success; the next order takes others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
@@ -74,6 +78,7 @@ impl State {
             names: names.clone(),
             kinds: Vec::new(),
             pending: None,
+            records: Vec::new(),
             tried: Vec::new(),
             failures: Vec::new(),
             issued: Vec::new(),
@@ -82,6 +87,31 @@ impl State {
             unused_since: None,
             removed_at: None,
         }
+    }
+
+    /// Lists the records, in place of what was known of them.
+    pub fn note_records(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.records.retain(|known| known.task != record.task);
+            self.records.push(record);
+        }
+    }
+}
+
+/// One TXT record of DNS-01.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    #[serde(flatten)]
+    pub task: Task,
+    /// What the provider said when it had set it. `None`: it may have, or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
+}
+
+impl Record {
+    /// Whether it is what the CA is to see for `proof`.
+    pub fn proves(&self, proof: &Proof) -> bool {
+        self.task.domain == proof.name.without_wildcard() && self.task.token == proof.token
     }
 }
 
@@ -212,10 +242,21 @@ pub enum Event {
         view: OrderView,
         at: Timestamp,
     },
-    /// The answers are visible to every proxy.
+    /// Where the TXT records of these belong.
+    Located {
+        proofs: Vec<Proof>,
+        records: Vec<Record>,
+    },
+    /// The TXT records are set.
+    Recorded {
+        proofs: Vec<Proof>,
+        records: Vec<Record>,
+    },
+    /// The answers are visible to whoever looks.
     Presented(Vec<Proof>),
-    /// Every authorization is valid or invalid, and the answers are taken away.
-    Settled,
+    /// Every authorization is valid or invalid, and the answers are taken away; so are these
+    /// records.
+    Settled(Vec<Record>),
     Downloaded(Certificate),
     Stored {
         at: Timestamp,
@@ -230,7 +271,11 @@ pub enum Effect {
     Place,
     /// Ask the CA for the order and its authorizations.
     Look(Pending),
-    /// Put the answers into the challenge table and wait until they can be seen.
+    /// Find out where TXT records belong.
+    Locate(Vec<Proof>),
+    /// Set the TXT records that the state lists.
+    Record(Vec<Proof>),
+    /// Put the answers into the challenge table and wait until all can be seen.
     Present(Vec<Proof>),
     /// Tell the CA, and poll; take each answer away as soon as its authorization is settled.
     Prove(Vec<Proof>),
@@ -250,12 +295,34 @@ pub enum Effect {
     Done(Facts),
 }
 
+impl Effect {
+    /// Whether what a CA is to see is made, shown or looked at by it, or may be in a moment.
+    pub fn proves(&self) -> bool {
+        matches!(
+            self,
+            Self::Look(_) | Self::Locate(_) | Self::Record(_) | Self::Present(_) | Self::Prove(_)
+        )
+    }
+}
+
 /// The state to store if it differs, and what to do then. `kinds`: the challenges that can be used,
 /// the best first.
 pub fn next(state: &State, event: Event, kinds: &[ChallengeKind]) -> (State, Effect) {
     let mut state = state.clone();
     let effect = match event {
-        Event::Begin | Event::Settled => look_or_place(&state),
+        Event::Begin => look_or_place(&state),
+        Event::Settled(gone) => {
+            state.records.retain(|record| !gone.contains(record));
+            look_or_place(&state)
+        }
+        Event::Located { proofs, records } => {
+            state.note_records(records);
+            Effect::Record(proofs)
+        }
+        Event::Recorded { proofs, records } => {
+            state.note_records(records);
+            Effect::Present(proofs)
+        }
         Event::Placed { url, ca, key, at } => {
             remember(&mut state.orders, at, KEEP_ORDERS);
             let challenges = choice::plan(&state.names, kinds, &state.tried, at);
@@ -308,7 +375,11 @@ fn proofs(
             let taken = proofs.iter().map(|proof| (proof.name.clone(), proof.kind));
             pending.challenges.extend(taken);
             state.pending = Some(pending);
-            Effect::Present(proofs)
+            if proofs.iter().any(|proof| proof.kind == ChallengeKind::Dns01) {
+                Effect::Locate(proofs)
+            } else {
+                Effect::Present(proofs)
+            }
         }
         Err(message) => {
             state.pending = None;
@@ -429,7 +500,35 @@ mod tests {
     fn the_ca_is_told_once_the_answers_can_be_seen() {
         let state = placed();
         leads_to(&state, Event::Presented(Vec::new()), "Prove");
-        leads_to(&state, Event::Settled, "Look");
+        leads_to(&state, Event::Settled(Vec::new()), "Look");
+    }
+
+    #[test]
+    fn a_txt_record_is_listed_before_it_is_set_and_until_it_is_gone() {
+        let (state, _) = place(&fresh(), &ALL[2..], 0);
+        let offered = pending_with(vec![unproven("a.x", &ALL)]);
+        let (state, effect) = next(&state, offered, &ALL[2..]);
+        let Effect::Locate(proofs) = effect else { panic!("{effect:?}") };
+        let task = Task {
+            domain: Name::parse("a.x").unwrap(),
+            fqdn: "_acme-challenge.a.x".to_owned(),
+            value: "v".to_owned(),
+            token: "t".to_owned(),
+            key_authorization: "t.k".to_owned(),
+        };
+        let intended = Record { task: task.clone(), handle: None };
+        assert!(intended.proves(&proofs[0]));
+        let located = Event::Located { proofs: proofs.clone(), records: vec![intended.clone()] };
+        let state = leads_to(&state, located, "Record");
+        assert_eq!(state.records, [intended]);
+        let made = Record { task, handle: Some(Handle("id".into())) };
+        let recorded = Event::Recorded { proofs, records: vec![made.clone()] };
+        let state = leads_to(&state, recorded, "Present");
+        assert_eq!(state.records, [made.clone()]);
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+        let state = leads_to(&state, Event::Settled(vec![made]), "Look");
+        assert_eq!(state.records, []);
     }
 
     /// An authorization for `name` that offers challenges of these kinds.
@@ -485,7 +584,7 @@ mod tests {
         let both = vec![unproven("a.x", &ALL), unproven("*.a.x", &ALL[2..])];
         let (after, effect) = next(&state, pending_with(both), &ALL);
         assert_eq!(after, state, "what is chosen is stored with the order");
-        let Effect::Present(proofs) = effect else { panic!("{effect:?}") };
+        let Effect::Locate(proofs) = effect else { panic!("{effect:?}") };
         let told: Vec<_> = proofs.iter().map(|it| (it.name.as_str(), it.kind)).collect();
         assert_eq!(told, [("a.x", ChallengeKind::TlsAlpn01), ("*.a.x", ChallengeKind::Dns01)]);
         assert_eq!(proofs[0].chosen.challenge_url, "tls-alpn-01");

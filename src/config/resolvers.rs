@@ -16,9 +16,7 @@ use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
-use crate::resolver::{
-    CaTrust, Challenges, DnsChallenge, Eab, HttpChallenge, MacKey, Resolver, TlsChallenge,
-};
+use crate::resolver::{CaTrust, Challenges, Eab, HttpChallenge, MacKey, Resolver, TlsChallenge};
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
@@ -313,15 +311,6 @@ impl<'a> Look<'a> {
         };
         if none || (challenges == Challenges::default() && !self.is_in_doubt()) {
             self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
-        }
-        let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
-        if challenges.dns.as_ref().is_some_and(has_provider) {
-            let advice = if challenges.http.is_some() || challenges.tls.is_some() {
-                "this version cannot carry it out yet; names are proven otherwise"
-            } else {
-                "this version cannot carry it out yet; add httpChallenge.entryPoint or tlsChallenge"
-            };
-            self.warn("dnsChallenge", advice);
         }
         challenges
     }

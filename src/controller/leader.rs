@@ -206,6 +206,12 @@ impl Leader {
         self.filled.insert(report.place, (report.id, report.result));
     }
 
+    /// What is shown of an order while it is under way.
+    pub(super) fn take_told(&mut self, id: Id, text: String) {
+        self.records.tell(&id, Some(text));
+        self.dirty.ids.insert(id);
+    }
+
     /// A worker that panicked is as one that was interrupted.
     pub(super) fn take_worker(&mut self, done: Result<(tokio::task::Id, Outcome), JoinError>) {
         let (task, outcome) = match done {
@@ -219,6 +225,7 @@ impl Leader {
 
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.records.tell(id, None);
         self.in_flight.retain(|_, holder| holder != id);
         self.dirty.ids.append(&mut self.waiting);
         match outcome {
@@ -239,6 +246,10 @@ impl Leader {
                 tracing::info!(names = %state.value.names, %until, "the CA works on the order");
                 self.records.put_state(id, state);
                 self.records.pause_until(id, until);
+            }
+            Outcome::Tidied(state) => {
+                self.records.unpause(id);
+                self.records.put_state(id, state);
             }
             Outcome::Interrupted(why) => {
                 tracing::warn!("certificate rc-{id}: {why}; looked at again");

@@ -36,6 +36,8 @@ struct Record {
     state: Option<Versioned<State>>,
     view: Option<View>,
     paused: Option<Timestamp>,
+    /// Of the order that is under way.
+    told: Option<String>,
     /// Interruptions in a row.
     interrupted: u32,
     /// UIDs of copies that were filled, whether or not the state lists them yet.
@@ -181,6 +183,16 @@ impl Records {
 
     pub(super) fn show(&mut self, id: &Id, view: View) {
         self.by_id.entry(id.clone()).or_default().view = Some(view);
+    }
+
+    pub(super) fn tell(&mut self, id: &Id, told: Option<String>) {
+        if let Some(record) = self.by_id.get_mut(id) {
+            record.told = told;
+        }
+    }
+
+    pub(super) fn told(&self, id: &Id) -> Option<&str> {
+        self.by_id.get(id)?.told.as_deref()
     }
 
     /// After something that is no failure of the CA (a lost write, an API server away): each

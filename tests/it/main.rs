@@ -23,6 +23,7 @@ mod check;
 mod classes;
 mod configurations;
 mod dns;
+mod dns_orders;
 mod files;
 mod front;
 mod issuing;

@@ -57,7 +57,7 @@ impl<'c> Stand<'c> {
     pub async fn new(cluster: &'c Cluster, binary: &Path, prefix: &str) -> Self {
         let routes = format!("{prefix}-routes");
         let [web, websecure] = process::free_ports();
-        let ca = Ca::start(web);
+        let ca = Ca::start_with(web, websecure);
         cluster.apply(&manifests(prefix));
         cluster.apply(&namespace_with_service(&routes));
         let system = format!("{prefix}-system");
@@ -78,6 +78,9 @@ impl<'c> Stand<'c> {
                 ingress: None,
                 file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
+                challenges: vec!["httpChallenge: {entryPoint: web}".to_owned()],
+                own: Vec::new(),
+                env: Vec::new(),
             },
             routes,
             folder: process::new_folder(prefix),
@@ -132,16 +135,10 @@ impl<'c> Stand<'c> {
         let mut args = vec![subcommand, "--kubeconfig", &kubeconfig];
         args.extend(more);
         let name = format!("{subcommand}-{count}");
-        Routecert {
-            process: routecert::start(
-                (&self.binary, Some(&self.ca.trust)),
-                &self.folder,
-                &name,
-                yaml,
-                &args,
-            ),
-            admin,
-        }
+        let mut env = self.settings.env.clone();
+        env.push(("SSL_CERT_FILE", self.ca.trust.display().to_string()));
+        let process = routecert::start((&self.binary, env), &self.folder, &name, yaml, &args);
+        Routecert { process, admin }
     }
 
     /// Applies an IngressRoute of our group. `tls` is YAML: `{certResolver: le}`.
