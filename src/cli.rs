@@ -149,7 +149,7 @@ pub fn run(
 ) -> ExitCode {
     let process = |common: &Common, front| {
         let config = read(common, environment)?;
-        start(common, config, front, (host, clock))
+        start((common, environment), config, front, (host, clock))
     };
     let outcome = match &cli.command {
         Command::Crd => print_crds(),
@@ -191,7 +191,7 @@ fn print_crds() -> Result<(), Failure> {
 }
 
 fn start(
-    common: &Common,
+    (common, environment): (&Common, &BTreeMap<String, String>),
     config: Config,
     front: Option<(&Front, Alone)>,
     (host, clock): (&str, fn() -> Timestamp),
@@ -206,7 +206,8 @@ fn start(
         let cluster = cluster::connect(common.kubeconfig.as_deref(), &api_server(&config))
             .await
             .map_err(|error| Failure::Configuration(error.to_string()))?;
-        let process = Process { config, cluster, host: host.to_owned(), clock };
+        let environment = environment.clone();
+        let process = Process { config, cluster, host: host.to_owned(), clock, environment };
         match (front, upstream) {
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
@@ -320,6 +321,7 @@ struct Process {
     cluster: Cluster,
     host: String,
     clock: fn() -> Timestamp,
+    environment: BTreeMap<String, String>,
 }
 
 impl Process {
@@ -374,6 +376,7 @@ impl Process {
             // Pods on the host network share a name, and every container has process 1.
             identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
             clock: self.clock,
+            environment: self.environment.clone(),
         }
     }
 

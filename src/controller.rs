@@ -12,6 +12,7 @@ mod resolvers;
 mod run;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
 use crate::config::Config;
-use crate::issue::{Accounts, Engine};
+use crate::issue::{Accounts, Engine, Records};
 use crate::source;
 use crate::store;
 use crate::store::{Store, Table};
@@ -37,6 +38,8 @@ pub struct Settings {
     /// Who we are in the lease: different for every process.
     pub identity: String,
     pub clock: fn() -> Timestamp,
+    /// Variables of the process, where DNS providers have their credentials.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -111,14 +114,18 @@ async fn begin(
     tasks.spawn(copies.run(receiver));
     let (wanted, is_wanted) = watch::channel(false);
     tasks.spawn(tell_of_old_routes(Arc::clone(settings)));
+    let (told, is_told) = mpsc::unbounded_channel();
     let inputs = run::Inputs {
         sources: source::all(&settings.client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
         secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
         reports: reported,
+        told: is_told,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
+    let txt = Arc::new(Records::new(settings.environment.clone()));
+    let fence = fence.clone();
+    let engine = Engine { store, table, accounts, records: txt, fence, told, stopping };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
     let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
     run::run(leader, inputs).await;

@@ -117,6 +117,8 @@ pub struct Versioned<T> {
 pub struct AccountRecord {
     pub key: Key,
     pub url: Option<String>,
+    /// Mail addresses that the CA has as its contact, by the resolver that names them.
+    pub contacts: BTreeMap<String, String>,
 }
 
 /// What identifies a certificate beyond its content.
@@ -242,6 +244,18 @@ impl Store {
         let mut secret = format::secret_of_account(hash, record);
         secret.metadata.namespace = Some(self.controller_namespace.clone());
         self.write(&self.secrets(&self.controller_namespace), secret, version).await
+    }
+
+    /// A value that a resolver names; `Err(Missing)` if there is none, or nothing in it.
+    pub async fn credential(&self, name: &str, key: &str) -> Result<Vec<u8>, Error> {
+        let api = self.secrets(&self.controller_namespace);
+        let object = object::<Secret>(&api, name);
+        let secret = self.read(&api, name).await?;
+        let value = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(key));
+        value.map(|value| value.0).filter(|value| !value.is_empty()).ok_or_else(|| {
+            let cause = format!("key `{key}` is needed; fill it in");
+            Error::Missing { object, cause }
+        })
     }
 
     /// The challenge table: each shard's present content, again at each change.

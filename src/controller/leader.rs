@@ -18,6 +18,7 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
+use crate::name::Name;
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
@@ -44,6 +45,10 @@ pub(super) struct Leader {
     pub(super) wakes: BTreeSet<(Timestamp, Id)>,
     pub(super) wake_of: BTreeMap<Id, Timestamp>,
     pub(super) busy: BTreeSet<Id>,
+    /// Names of running orders: what a CA and the proxies know of a name is of one order.
+    pub(super) in_flight: BTreeMap<Name, Id>,
+    /// Certificates that wait for a name of theirs to be out of another's order.
+    pub(super) waiting: BTreeSet<Id>,
     /// Orders of an earlier leader that are being gone on with.
     pub(super) inherited: BTreeSet<Id>,
     pub(super) complete: bool,
@@ -83,6 +88,8 @@ impl Leader {
             wakes: BTreeSet::new(),
             wake_of: BTreeMap::new(),
             busy: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             inherited,
             complete: false,
             workers: JoinSet::new(),
@@ -200,6 +207,12 @@ impl Leader {
         self.filled.insert(report.place, (report.id, report.result));
     }
 
+    /// What is shown of an order while it is under way.
+    pub(super) fn take_told(&mut self, id: Id, text: String) {
+        self.records.tell(&id, Some(text));
+        self.dirty.ids.insert(id);
+    }
+
     /// A worker that panicked is as one that was interrupted.
     pub(super) fn take_worker(&mut self, done: Result<(tokio::task::Id, Outcome), JoinError>) {
         let (task, outcome) = match done {
@@ -213,6 +226,9 @@ impl Leader {
 
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.records.tell(id, None);
+        self.in_flight.retain(|_, holder| holder != id);
+        self.dirty.ids.append(&mut self.waiting);
         match outcome {
             Outcome::Issued { state, facts } => {
                 self.records.unpause(id);
@@ -224,6 +240,16 @@ impl Leader {
                 if let Some(failure) = state.value.failures.last() {
                     tracing::warn!(names = %state.value.names, "not issued: {}", failure.message);
                 }
+                self.records.put_state(id, state);
+            }
+            Outcome::Waiting { state, until } => {
+                self.records.unpause(id);
+                tracing::info!(names = %state.value.names, %until, "the CA works on the order");
+                self.records.put_state(id, state);
+                self.records.pause_until(id, until);
+            }
+            Outcome::Tidied(state) => {
+                self.records.unpause(id);
                 self.records.put_state(id, state);
             }
             Outcome::Interrupted(why) => {

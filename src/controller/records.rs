@@ -36,6 +36,8 @@ struct Record {
     state: Option<Versioned<State>>,
     view: Option<View>,
     paused: Option<Timestamp>,
+    /// Of the order that is under way.
+    told: Option<String>,
     /// Interruptions in a row.
     interrupted: u32,
     /// UIDs of copies that were filled, whether or not the state lists them yet.
@@ -183,6 +185,16 @@ impl Records {
         self.by_id.entry(id.clone()).or_default().view = Some(view);
     }
 
+    pub(super) fn tell(&mut self, id: &Id, told: Option<String>) {
+        if let Some(record) = self.by_id.get_mut(id) {
+            record.told = told;
+        }
+    }
+
+    pub(super) fn told(&self, id: &Id) -> Option<&str> {
+        self.by_id.get(id)?.told.as_deref()
+    }
+
     /// After something that is no failure of the CA (a lost write, an API server away): each
     /// time longer, since a step begun anew may ask the CA anew.
     pub(super) fn pause(&mut self, id: &Id, now: Timestamp) {
@@ -190,6 +202,11 @@ impl Records {
         let pause = FIRST_PAUSE.saturating_mul(1 << record.interrupted.min(10)).min(LONGEST_PAUSE);
         record.interrupted += 1;
         record.paused = Some(now + pause);
+    }
+
+    /// Nothing is to be done for it before.
+    pub(super) fn pause_until(&mut self, id: &Id, until: Timestamp) {
+        self.by_id.entry(id.clone()).or_default().paused = Some(until);
     }
 
     pub(super) fn unpause(&mut self, id: &Id) {

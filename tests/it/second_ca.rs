@@ -13,7 +13,8 @@ const LE: &str = "{certResolver: le}";
 async fn at_step_ca(prefix: &str, hours: u32) -> (Stand<'static>, StepCa) {
     let mut stand = stand(prefix).await;
     let [tls] = process::free_ports();
-    let ca = StepCa::start((stand.settings.web, tls), &stand.ca.dns, hours);
+    let ca =
+        StepCa::start((stand.settings.web, tls), &format!("127.0.0.1:{}", stand.ca.dns), hours);
     stand.settings.ca_server = ca.directory();
     stand.settings.trust = ca.root_file();
     (stand, ca)

@@ -23,29 +23,40 @@ pub struct Ca {
     management: u16,
     names: Process,
     names_management: u16,
-    /// Where its DNS server is asked, `address:port`.
-    pub dns: String,
+    /// Port of the DNS server that it asks.
+    pub dns: u16,
 }
 
 impl Ca {
-    /// Challenges are looked for at `http_port` of this machine.
+    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 nowhere.
     pub fn start(http_port: u16) -> Self {
+        let [tls_port] = process::free_ports();
+        Self::start_with(http_port, tls_port)
+    }
+
+    /// The same, with TLS-ALPN-01 at `tls_port`.
+    pub fn start_with(http_port: u16, tls_port: u16) -> Self {
+        Self::start_asking((http_port, tls_port), None)
+    }
+
+    /// The same, with another DNS server that it asks, `address:port`.
+    pub fn start_asking((http_port, tls_port): (u16, u16), asks: Option<String>) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
-        let [port, management, tls_port, dns, names_management] = process::free_ports();
+        let [port, management, dns, names_management] = process::free_ports();
         let server = keys::server(&["127.0.0.1", "localhost"]);
         process::write(&folder, "pebble.pem", &server.chain);
         process::write(&folder, "pebble.key", &server.key);
         process::write(&folder, "pebble.json", &config(port, management, http_port, tls_port));
         let ca = Self {
             trust: process::write(&folder, "authority.pem", &server.authority),
-            pebble: pebble(&programs, &folder, dns),
+            pebble: pebble(&programs, &folder, &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}"))),
             running: Mutex::new(None),
             port,
             management,
             names: Process::start(name_server(&programs, &folder, dns, names_management)),
             names_management,
-            dns: format!("127.0.0.1:{dns}"),
+            dns,
         };
         ca.resume();
         ca
@@ -164,11 +175,21 @@ impl Ca {
         self.tell_names("/clear-servfail", name);
     }
 
+    /// `name` has these addresses from now on; none: it has no address.
+    pub fn place_name(&self, name: &str, addresses: &[&str]) {
+        let host = format!("{name}.");
+        self.tell("/add-a", &serde_json::json!({"host": host, "addresses": addresses}));
+    }
+
     fn tell_names(&self, path: &str, name: &str) {
+        self.tell(path, &serde_json::json!({"host": format!("{name}.")}));
+    }
+
+    fn tell(&self, path: &str, body: &serde_json::Value) {
         let url = format!("http://127.0.0.1:{}{path}", self.names_management);
-        let body = serde_json::json!({"host": format!("{name}.")}).to_string();
+        let body = body.to_string();
         let reply = client::curl(self.names_management, &url, &["--data", &body]).unwrap();
-        assert_eq!(reply.status, 200, "{path} {name}: {reply:?}");
+        assert_eq!(reply.status, 200, "{path} {body}: {reply:?}");
     }
 }
 
@@ -193,12 +214,11 @@ fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
     .to_string()
 }
 
-fn pebble(programs: &Path, folder: &Path, dns: u16) -> Program {
-    let dns = format!("127.0.0.1:{dns}");
+fn pebble(programs: &Path, folder: &Path, dns: &str) -> Program {
     Program {
         name: "pebble".to_owned(),
         path: programs.join("pebble"),
-        args: ["-strict", "-config", "pebble.json", "-dnsserver", &dns].map(str::to_owned).into(),
+        args: ["-strict", "-config", "pebble.json", "-dnsserver", dns].map(str::to_owned).into(),
         env: vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())],
         folder: folder.to_owned(),
     }

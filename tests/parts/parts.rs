@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod front;
 pub mod keys;
+pub mod named;
 pub mod process;
 pub mod routecert;
 pub mod stand;

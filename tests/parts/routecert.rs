@@ -31,6 +31,12 @@ pub struct Settings {
     pub file: String,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
+    /// How each of them proves names: `key: value` each.
+    pub challenges: Vec<String>,
+    /// More of `routecert`, `key: value` each.
+    pub own: Vec<String>,
+    /// Variables of the process.
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -44,6 +50,7 @@ impl Settings {
         let ingress = self.ingress.as_ref().map(|more| self.provider(more));
         let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
         let ingress = ingress.unwrap_or_default();
+        let own: String = self.own.iter().map(|line| format!("  {line}\n")).collect();
         let file = match self.file.as_str() {
             "" => String::new(),
             file => format!(", file: {file}"),
@@ -62,7 +69,7 @@ routecert:
   controllerNamespace: {controller_namespace}
   removeAfter: {remove_after}
   adminAddress: "127.0.0.1:{admin}"
-"#
+{own}"#
         )
     }
 
@@ -76,6 +83,7 @@ routecert:
 
     fn resolver(&self, name: &str, key_type: &str) -> String {
         let (ca_server, trust) = (&self.ca_server, self.trust.display());
+        let challenges = self.challenges.join("\n      ");
         format!(
             "  {name}:
     acme:
@@ -84,7 +92,7 @@ routecert:
       caCertificates: [{trust}]
       keyType: {key_type}
       storage: acme.json
-      httpChallenge: {{entryPoint: web}}
+      {challenges}
 "
         )
     }
@@ -111,10 +119,9 @@ impl Routecert {
 }
 
 /// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
-/// log and the configuration file in `folder`. `roots`, a PEM file, stand for those of the
-/// system.
+/// log and the configuration file in `folder`. `env`: its variables beside `PATH` and `HOME`.
 pub fn start(
-    (binary, roots): (&Path, Option<&Path>),
+    (binary, env): (&Path, Vec<(&'static str, String)>),
     folder: &Path,
     name: &str,
     yaml: &str,
@@ -129,7 +136,7 @@ pub fn start(
         name: name.to_owned(),
         path: binary.to_owned(),
         args: all,
-        env: roots.map(|file| ("SSL_CERT_FILE", file.display().to_string())).into_iter().collect(),
+        env,
         folder: folder.to_owned(),
     })
 }
