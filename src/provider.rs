@@ -1,9 +1,10 @@
 //! DNS providers by code: names, and the variables that hold their credentials.
 
-/// One line a provider: code, aliases, name, variables that are needed, `gone` if the service has
-/// shut down, and what else can be set, `NAME=DEFAULT` where there is one (seconds). Of sets of
-/// needed variables with `;` between them one is enough, a set is a list with commas, of names with
-/// `|` between them one is enough. None: credentials may come from elsewhere.
+/// One line a provider: code, aliases, name, variables that are needed, `built` if the program has
+/// it or `gone` if the service has shut down, and what else can be set, `NAME=DEFAULT` where there
+/// is one (numbers are seconds). Of sets of needed variables with `;` between them one is enough, a
+/// set is a list with commas, of names with `|` between them one is enough. None: credentials may
+/// come from elsewhere.
 const TABLE: &str = include_str!("provider.tsv");
 
 /// A DNS provider as Traefik's configuration names it.
@@ -15,6 +16,8 @@ pub struct Provider {
     pub name: &'static str,
     needs: &'static str,
     may_set: &'static str,
+    /// The program can use it.
+    pub built: bool,
     /// Its service has shut down.
     pub gone: bool,
 }
@@ -23,14 +26,10 @@ pub struct Provider {
 pub fn all() -> impl Iterator<Item = Provider> {
     TABLE.lines().filter_map(|line| {
         let mut columns = line.split('\t');
-        Some(Provider {
-            code: columns.next()?,
-            aliases: columns.next()?,
-            name: columns.next()?,
-            needs: columns.next()?,
-            gone: columns.next()? == "gone",
-            may_set: columns.next()?,
-        })
+        let (code, aliases, name) = (columns.next()?, columns.next()?, columns.next()?);
+        let (needs, state, may_set) = (columns.next()?, columns.next()?, columns.next()?);
+        let (built, gone) = (state == "built", state == "gone");
+        Some(Provider { code, aliases, name, needs, may_set, built, gone })
     })
 }
 

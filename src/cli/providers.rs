@@ -74,7 +74,7 @@ fn line(provider: Provider) -> Line {
         code: provider.code,
         aliases: provider.codes().skip(1).collect(),
         name: provider.name,
-        built: false,
+        built: provider.built,
         gone: provider.gone,
     }
 }
