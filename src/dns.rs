@@ -2,8 +2,12 @@
 //!
 //! A [`Provider`] sets and unsets one value at one name; [`PROVIDERS`] lists all of them.
 
+mod acme_dns;
 mod api;
 mod error;
+mod exec;
+mod httpreq;
+mod manual;
 mod provider;
 mod providers;
 mod variables;
@@ -15,3 +19,6 @@ pub use crate::dns::provider::{
 };
 pub use crate::dns::providers::{PROVIDERS, provider};
 pub use crate::dns::variables::Variables;
+
+#[cfg(test)]
+mod tests;
