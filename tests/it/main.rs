@@ -38,6 +38,7 @@ mod refusals;
 mod resolvers;
 mod rules;
 mod sources;
+mod status;
 mod succession;
 mod surface;
 mod tidy;
