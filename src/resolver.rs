@@ -109,8 +109,18 @@ pub struct DnsChallenge {
     /// DNS servers to ask, `host` or `host:port`; empty: the system's.
     pub resolvers: Vec<String>,
     pub propagation: Propagation,
+    pub switches: DnsSwitches,
     /// Why it cannot be carried out here and now: missing variables, a provider not built yet.
     pub obstacles: Vec<String>,
+}
+
+/// What variables of the process say about all DNS-01 challenges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DnsSwitches {
+    /// `LEGO_DISABLE_CNAME_SUPPORT`: records are set at the name itself, whatever it points to.
+    pub disable_cname_support: bool,
+    /// `LEGO_EXPERIMENTAL_DNS_TCP_ONLY`: DNS servers are asked by TCP only.
+    pub tcp_only: bool,
 }
 
 /// One provider with credentials from Secrets of the controller's namespace.

@@ -22,4 +22,19 @@ pub enum Error {
         /// What the provider asks to wait, if it says so.
         retry_after: Option<Duration>,
     },
+    /// A server gave no answer, or none that serves.
+    #[error("{kind} of `{name}`: {server}: {cause}")]
+    Lookup { name: String, kind: &'static str, server: String, cause: String },
+    /// The CNAMEs of the name lead nowhere.
+    #[error("CNAMEs of `{name}`: {cause}; mend them in the zone")]
+    Alias { name: String, cause: String },
+    /// No zone has the name.
+    #[error(
+        "no zone for `{name}`: no SOA record at it or above it up to `{suffix}`; is the domain \
+         registered and delegated, and do the resolvers know it?"
+    )]
+    NoZone { name: String, suffix: String },
+    /// The record is set and cannot be seen in time.
+    #[error("TXT `{name}` cannot be seen after {seconds} s: {seen}")]
+    NotVisible { name: String, seconds: u64, seen: String },
 }

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::dns::{Api, Error, Variables};
+use crate::dns::{Api, Error, Transport, Variables};
 use crate::http as outgoing;
 use crate::name::Name;
 
@@ -152,6 +152,11 @@ impl Exchange for outgoing::Client {
 pub trait FindZone: Send + Sync {
     /// The zone's name without a dot at the end.
     fn zone_of<'a>(&'a self, fqdn: &'a str) -> Done<'a, String>;
+
+    /// How servers are asked, for providers that speak DNS themselves.
+    fn transport(&self) -> Transport {
+        Transport::default()
+    }
 }
 
 #[derive(Clone)]

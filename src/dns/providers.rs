@@ -1,13 +1,16 @@
 //! All providers that are built, by code.
 
-use crate::dns::acme_dns;
-use crate::dns::exec;
-use crate::dns::httpreq;
-use crate::dns::manual;
+mod acme_dns;
+mod dnsupdate;
+mod exec;
+mod httpreq;
+mod manual;
+
 use crate::dns::{Context, Entry, Error, Provider};
 
 /// One line a provider.
-pub static PROVIDERS: &[Entry] = &[acme_dns::ENTRY, exec::ENTRY, httpreq::ENTRY, manual::ENTRY];
+pub static PROVIDERS: &[Entry] =
+    &[acme_dns::ENTRY, dnsupdate::ENTRY, exec::ENTRY, httpreq::ENTRY, manual::ENTRY];
 
 /// The provider with this code or alias, made from what is set now.
 pub fn provider(code: &str, context: &Context) -> Result<Box<dyn Provider>, Error> {

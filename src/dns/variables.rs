@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,19 @@ impl Variables {
     /// Whether the machine's own means (files, an instance's role) may be used.
     pub fn are_of_process(&self) -> bool {
         self.files == Files::Read
+    }
+
+    /// The path that a variable names. Only a variable of the process may name one.
+    pub fn path(&self, names: &str) -> Result<Option<PathBuf>, Error> {
+        let found = names.split('|').find_map(|name| {
+            self.values.get(name).filter(|value| !value.is_empty()).map(|value| (name, value))
+        });
+        match found {
+            Some((name, _)) if self.files == Files::Never => {
+                Err(self.fault(format!("{name} names a file; a Secret may name none")))
+            }
+            found => Ok(found.map(|(_, value)| PathBuf::from(value))),
+        }
     }
 
     /// The value, if there is one that is not empty.

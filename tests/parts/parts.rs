@@ -4,6 +4,7 @@ pub mod ca;
 pub mod client;
 pub mod cluster;
 pub mod keys;
+pub mod named;
 pub mod process;
 pub mod routecert;
 pub mod stand;

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use serde_json::json;
 
-use crate::dns::acme_dns::storage::{Account, Saved, Storage};
+use crate::dns::providers::acme_dns::storage::{Account, Saved, Storage};
 use crate::dns::{Api, Context, Done, Entry, Error, Handle, Provider, Task, Variables};
 
 pub(super) const ENTRY: Entry = Entry { codes: &["acmedns", "acme-dns"], build };

@@ -18,8 +18,8 @@ use crate::http::shown;
 
 pub(super) const ENTRY: Entry = Entry { codes: &["exec"], build };
 
-/// A program that takes longer than this hangs.
-const LIMIT: Duration = Duration::from_mins(5);
+/// A program that takes longer than this hangs; less than the engine gives a step.
+const LIMIT: Duration = Duration::from_mins(4);
 /// What a program leaves running may hold its output open for ever.
 const AFTER_THE_END: Duration = Duration::from_secs(1);
 /// Of what a program writes, the end is kept: there it says why it fails.
