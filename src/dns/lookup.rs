@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use crate::dns::servers::{self, Server};
 use crate::dns::wire::{self, Ask, Silence, Wire};
 use crate::dns::{Done, Error, FindZone, Transport};
-use crate::{http, name};
+use crate::http;
+use crate::name;
 
 /// For one question to one server.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -45,6 +45,7 @@ mod resolvers;
 mod rules;
 mod second_ca;
 mod sources;
+mod status;
 mod succession;
 mod surface;
 mod tenants;

@@ -15,7 +15,8 @@ use crate::dns::wire::{self, Wire};
 use crate::dns::{
     Context, Done, Entry, Error, Handle, Provider, Task, Timing, Transport, Variables,
 };
-use crate::{http, name};
+use crate::http;
+use crate::name;
 
 pub(super) const ENTRY: Entry = Entry { codes: &["dnsupdate", "rfc2136"], build };
 
