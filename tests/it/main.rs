@@ -19,6 +19,8 @@ mod rule_body;
 mod accounts;
 mod api_faults;
 mod by_hand;
+mod ca_faults;
+mod ca_options;
 mod challenges;
 mod check;
 mod classes;

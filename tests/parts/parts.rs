@@ -3,6 +3,7 @@
 pub mod ca;
 pub mod client;
 pub mod cluster;
+pub mod faults;
 pub mod front;
 pub mod keys;
 pub mod named;

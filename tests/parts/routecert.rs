@@ -1,5 +1,6 @@
 //! The program itself: its configuration from a template, and its start as one of its subcommands.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct Settings {
     pub challenges: Vec<String>,
     /// More of `routecert`, `key: value` each.
     pub own: Vec<String>,
+    /// Settings of resolvers beside or instead of the usual ones: resolver (empty: all), key, YAML
+    /// (empty: the key is left out).
+    pub acme: Vec<(&'static str, &'static str, String)>,
     /// Variables of the process.
     pub env: Vec<(&'static str, String)>,
 }
@@ -82,19 +86,24 @@ routecert:
     }
 
     fn resolver(&self, name: &str, key_type: &str) -> String {
-        let (ca_server, trust) = (&self.ca_server, self.trust.display());
-        let challenges = self.challenges.join("\n      ");
-        format!(
-            "  {name}:
-    acme:
-      email: a@example.com
-      caServer: {ca_server}
-      caCertificates: [{trust}]
-      keyType: {key_type}
-      storage: acme.json
-      {challenges}
-"
-        )
+        let mut keys: BTreeMap<&str, String> = [
+            ("email", "a@example.com".to_owned()),
+            ("caServer", self.ca_server.clone()),
+            ("caCertificates", format!("[{}]", self.trust.display())),
+            ("keyType", key_type.to_owned()),
+            ("storage", "acme.json".to_owned()),
+        ]
+        .into();
+        let challenges = self.challenges.iter().filter_map(|line| line.split_once(": "));
+        keys.extend(challenges.map(|(key, value)| (key, value.to_owned())));
+        let meant = self.acme.iter().filter(|one| one.0.is_empty() || one.0 == name);
+        keys.extend(meant.map(|(_, key, value)| (*key, value.clone())));
+        let lines: String = keys
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| format!("      {key}: {value}\n"))
+            .collect();
+        format!("  {name}:\n    acme:\n{lines}")
     }
 }
 

@@ -14,6 +14,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use crate::parts::ca::Ca;
 use crate::parts::client::{self, Chain, Reply};
 use crate::parts::cluster::Cluster;
+use crate::parts::faults::Faults;
 use crate::parts::process;
 use crate::parts::routecert::{self, Routecert, Settings};
 use crate::parts::upstream::Upstream;
@@ -81,6 +82,7 @@ impl<'c> Stand<'c> {
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
                 challenges: vec!["httpChallenge: {entryPoint: web}".to_owned()],
                 own: Vec::new(),
+                acme: Vec::new(),
                 env: Vec::new(),
             },
             routes,
@@ -92,6 +94,21 @@ impl<'c> Stand<'c> {
             cluster,
             ca,
         }
+    }
+
+    /// From now on `ca` is the CA that the resolvers ask.
+    pub fn use_ca(&mut self, ca: Ca) {
+        self.settings.ca_server = ca.directory();
+        self.settings.trust.clone_from(&ca.trust);
+        self.ca = ca;
+    }
+
+    /// From now on the resolvers ask the CA through a proxy that does what it is told.
+    pub fn use_faults(&mut self) -> Faults {
+        let faults = Faults::start(&self.ca, &["127.0.0.1"]);
+        self.settings.ca_server = faults.directory();
+        self.settings.trust.clone_from(&faults.trust);
+        faults
     }
 
     /// A ready controller, as its own ServiceAccount.
