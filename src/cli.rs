@@ -383,7 +383,7 @@ impl Process {
     fn inputs(&self) -> proxy::Inputs {
         let namespace = &self.config.own.certificates_namespace;
         let store =
-            Store::new(self.cluster.client.clone(), namespace, &self.controller_namespace());
+            Store::in_cluster(self.cluster.client.clone(), namespace, &self.controller_namespace());
         proxy::Inputs {
             certificates: store.certificates(),
             challenges: store.challenges(),

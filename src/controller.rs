@@ -91,8 +91,11 @@ async fn begin(
     stopping: CancellationToken,
 ) -> Result<(), store::Error> {
     let own = &settings.config.own;
-    let store =
-        Store::new(settings.client.clone(), &own.certificates_namespace, &settings.namespace);
+    let store = Store::in_cluster(
+        settings.client.clone(),
+        &own.certificates_namespace,
+        &settings.namespace,
+    );
     let records = read_states(&store).await?;
     let mut tasks = JoinSet::new();
     let table = Table::take_over(&store, fence.clone(), &mut tasks).await?;
