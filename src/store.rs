@@ -5,12 +5,14 @@
 //! reads again.
 
 mod cluster;
+mod files;
 mod format;
 mod record;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,13 +22,15 @@ use kube::Client;
 use crate::cert;
 use crate::cert::{Certificate, Id, Key};
 use crate::challenge::Answer;
-use crate::cluster::{Seen, Trouble, explain};
+use crate::cluster::{Fence, Seen, Trouble, explain};
 use crate::name::Names;
 use crate::order::State;
 use crate::store::cluster::Cluster;
+use crate::store::files::Files;
 use crate::store::record::{Kind, Record};
 
 pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
+pub use files::{AcmeJson, Found, Unusable};
 pub use format::account_hash;
 pub use table::Table;
 
@@ -131,6 +135,7 @@ pub struct Store(Backend);
 #[derive(Clone)]
 enum Backend {
     Cluster(Cluster),
+    Files(Files),
 }
 
 /// How answers of the challenge table come to those who give them.
@@ -144,11 +149,7 @@ struct Spreading {
 
 impl Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Backend::Cluster(cluster) = &self.0;
-        f.debug_struct("Store")
-            .field("certificates_namespace", &cluster.certificates_namespace)
-            .field("controller_namespace", &cluster.controller_namespace)
-            .finish_non_exhaustive()
+        f.debug_tuple("Store").field(&self.certificates_place()).finish()
     }
 }
 
@@ -162,16 +163,44 @@ impl Store {
         }))
     }
 
+    /// In files, taken for this process until it ends. `storages`: the `acme.json` of each resolver;
+    /// several may share one. `home`: owner of certificates that nobody says the owner of.
+    pub fn in_files(
+        storages: &BTreeMap<String, PathBuf>,
+        home: &str,
+    ) -> Result<Self, Vec<Unusable>> {
+        Ok(Self(Backend::Files(Files::open(storages, home)?)))
+    }
+
+    /// Of a store that only one process has; `None`: several may, and a Lease says which acts.
+    pub fn fence(&self) -> Option<Fence> {
+        match &self.0 {
+            Backend::Cluster(_) => None,
+            Backend::Files(files) => Some(files.fence()),
+        }
+    }
+
     /// Where certificates are, for people.
     pub fn certificates_place(&self) -> String {
-        let Backend::Cluster(cluster) = &self.0;
-        format!("Secrets of namespace {}", cluster.certificates_namespace)
+        match &self.0 {
+            Backend::Cluster(cluster) => {
+                format!("Secrets of namespace {}", cluster.certificates_namespace)
+            }
+            Backend::Files(files) => {
+                let paths = files.paths();
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                paths.join(", ")
+            }
+        }
     }
 
     /// Where this one is, for people and programs.
     pub fn place_of(&self, id: &Id) -> String {
-        let Backend::Cluster(cluster) = &self.0;
-        format!("{}/{CERTIFICATE_PREFIX}{id}", cluster.certificates_namespace)
+        let name = format!("{CERTIFICATE_PREFIX}{id}");
+        match &self.0 {
+            Backend::Cluster(cluster) => format!("{}/{name}", cluster.certificates_namespace),
+            Backend::Files(_) => name,
+        }
     }
 
     /// All certificates and their changes, for ever.
@@ -243,6 +272,19 @@ impl Store {
         self.put(format::of_account(hash, record), version).await
     }
 
+    /// Keeps what another program needs to go on with its account; one that is there stays.
+    pub async fn keep_foreign_account(&self, resolver: &str, account: &str) -> Result<(), Error> {
+        match self.put(format::of_foreign(resolver, account), None).await {
+            Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// By resolver.
+    pub async fn foreign_accounts(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(self.list(Kind::Foreign).await?.iter().map(format::foreign).collect())
+    }
+
     /// The challenge table: each shard's present content, again at each change.
     pub fn challenges(&self) -> BoxStream<'static, Shard> {
         let seen = self.watch(Kind::Challenges);
@@ -271,24 +313,29 @@ impl Store {
             Backend::Cluster(_) => {
                 Spreading { gather: Duration::from_millis(50), settle: Duration::from_millis(200) }
             }
+            // The only proxy is in this process.
+            Backend::Files(_) => Spreading { gather: Duration::ZERO, settle: Duration::ZERO },
         }
     }
 
     async fn get(&self, kind: Kind, name: &str) -> Result<Option<Record>, Error> {
         match &self.0 {
             Backend::Cluster(cluster) => cluster.get(kind, name).await,
+            Backend::Files(files) => Ok(files.get(kind, name)),
         }
     }
 
     async fn list(&self, kind: Kind) -> Result<Vec<Record>, Error> {
         match &self.0 {
             Backend::Cluster(cluster) => cluster.list(kind).await,
+            Backend::Files(files) => Ok(files.list(kind)),
         }
     }
 
     async fn put(&self, record: Record, version: Option<&str>) -> Result<String, Error> {
         match &self.0 {
             Backend::Cluster(cluster) => cluster.put(record, version).await,
+            Backend::Files(files) => files.put(record, version).await,
         }
     }
 
@@ -296,12 +343,14 @@ impl Store {
     async fn delete(&self, kind: Kind, name: &str, is: (&str, &str)) -> Result<(), Error> {
         match &self.0 {
             Backend::Cluster(cluster) => cluster.delete(kind, name, is).await,
+            Backend::Files(files) => files.delete(kind, name, is.1).await,
         }
     }
 
     fn watch(&self, kind: Kind) -> BoxStream<'static, Seen<Record>> {
         match &self.0 {
             Backend::Cluster(cluster) => cluster.watch(kind),
+            Backend::Files(files) => files.watch(kind),
         }
     }
 }

@@ -86,7 +86,7 @@ impl Cluster {
     pub(super) fn namespace(&self, kind: Kind) -> &str {
         match kind {
             Kind::Certificate | Kind::Challenges => &self.certificates_namespace,
-            Kind::State | Kind::Account => &self.controller_namespace,
+            Kind::State | Kind::Account | Kind::Foreign => &self.controller_namespace,
         }
     }
 

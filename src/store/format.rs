@@ -15,6 +15,8 @@ pub(super) const KEY: &str = "tls.key";
 const STATE: &str = "state.json";
 const ACCOUNT_KEY: &str = "key.pem";
 const ACCOUNT_URL: &str = "url";
+const RESOLVER: &str = "resolver";
+const FOREIGN: &str = "account.json";
 /// Etcd takes 1 MiB an object; a state that grows past this is a fault of ours.
 const MAX_STATE: usize = 64 * 1024;
 
@@ -90,7 +92,10 @@ fn read_state(record: &Record) -> Result<State, Error> {
 
 /// Which account: of one CA, one contact, one external account.
 pub fn account_hash(directory: &str, email: &str, external: &str) -> String {
-    let text = [directory, email, external].join("\n");
+    short_hash(&[directory, email, external].join("\n"))
+}
+
+fn short_hash(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let mut encoded = data_encoding::BASE32_NOPAD.encode(digest.as_ref()).to_ascii_lowercase();
     encoded.truncate(20);
@@ -116,6 +121,21 @@ pub(super) fn account(record: &Record) -> Result<Versioned<AccountRecord>, Error
     let url = field(ACCOUNT_URL).and_then(|url| String::from_utf8(url.clone()).ok());
     let version = record.version.clone();
     Ok(Versioned { value: AccountRecord { key, url }, version })
+}
+
+/// `account`: as `acme.json` has it.
+pub(super) fn of_foreign(resolver: &str, account: &str) -> Record {
+    let data = [(RESOLVER, resolver), (FOREIGN, account)];
+    Record {
+        about: [(About::Resolver, resolver.to_owned())].into(),
+        data: data.map(|(key, text)| (key.to_owned(), text.as_bytes().to_vec())).into(),
+        ..Record::new(Kind::Foreign, short_hash(resolver))
+    }
+}
+
+/// Resolver and account.
+pub(super) fn foreign(record: &Record) -> (String, String) {
+    (record.text(RESOLVER), record.text(FOREIGN))
 }
 
 pub(super) fn of_shard(shard: &Shard) -> Record {

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     State,
     /// By the account's hash.
     Account,
+    /// By the hash of its resolver's name: an account that another program made, to be given back.
+    Foreign,
     /// By number: one shard of the challenge table.
     Challenges,
 }

@@ -21,6 +21,7 @@ mod by_hand;
 mod check;
 mod classes;
 mod configurations;
+mod file_mode;
 mod files;
 mod front;
 mod issuing;

@@ -27,6 +27,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::State => "state",
             Self::Account => "account",
+            Self::Foreign => "foreign-account",
             Self::Challenges => "challenges",
         }
     }
@@ -36,6 +37,7 @@ impl Kind {
             Self::Certificate => CERTIFICATE_PREFIX,
             Self::State => "routecert-state-",
             Self::Account => "routecert-account-",
+            Self::Foreign => "routecert-foreign-account-",
             Self::Challenges => "routecert-challenges-",
         }
     }
