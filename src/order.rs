@@ -61,6 +61,9 @@ pub struct State {
     /// Since when no route wants the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_since: Option<Timestamp>,
+    /// Taken over from elsewhere, and no route has wanted it yet: it is not removed before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
     /// When the certificate was deleted; the record outlives it so that its counts are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
@@ -85,8 +88,14 @@ impl State {
             orders: Vec::new(),
             copies: Vec::new(),
             unused_since: None,
+            taken_over: false,
             removed_at: None,
         }
+    }
+
+    /// Of a certificate that was got by another program.
+    pub fn taken_over(owner: &str, resolver: &str, names: &Names) -> Self {
+        Self { taken_over: true, ..Self::new(owner, resolver, names) }
     }
 
     /// Lists the records, in place of what was known of them.
@@ -434,6 +443,7 @@ fn count(state: &mut State, at: Timestamp, facts: &Facts) {
     state.tried.clear();
     state.failures.clear();
     state.unused_since = None;
+    state.taken_over = false;
     state.removed_at = None;
 }
 

@@ -140,10 +140,15 @@ pub fn places(config: &Config) -> Vec<Place> {
     places
 }
 
-/// All that routes are made of, for ever: objects and files. What is in trouble leaves the others
+/// All that routes are made of, for ever: objects, if there is a cluster, and files. What is in trouble leaves the others
 /// alone. `home`: the controller's namespace.
-pub fn all(client: &kube::Client, config: &Config, home: &str) -> BoxStream<'static, Event> {
-    let objects = cluster(client, config);
+pub fn all(
+    client: Option<&kube::Client>,
+    config: &Config,
+    home: &str,
+) -> BoxStream<'static, Event> {
+    let objects =
+        client.map_or_else(|| stream::pending().boxed(), |client| cluster(client, config));
     match &config.file {
         None => objects,
         Some(provider) => {

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 
 use crate::cli::plan::result::Plan;
-use crate::cli::{Configuration, Failure, api_server, understood, with_a_provider};
+use crate::cli::{Configuration, Failure, HOME, api_server, understood, with_a_provider};
 use crate::cluster;
 use crate::config::Config;
 use crate::route::{Judged, Kind};
@@ -20,9 +20,6 @@ use crate::source;
 use crate::source::manifests::{self, Manifests};
 use crate::source::{Event, Listing, Listings, What};
 use crate::world::{Purpose, World};
-
-/// Where nothing says otherwise.
-const HOME: &str = "routecert";
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -123,7 +120,7 @@ impl Arguments {
                 .map_err(|error| Failure::Configuration(error.to_string()))?;
             let home = config.own.controller_namespace.as_ref().unwrap_or(&cluster.namespace);
             let mut planner = Planner::new(config, home, said);
-            let mut events = source::all(&cluster.client, config, home);
+            let mut events = source::all(Some(&cluster.client), config, home);
             let mut listings = Listings::new(config);
             while !listings.are_all_heard_of() {
                 let Some(event) = events.next().await else { break };

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::cert::Id;
+use crate::controller::adopt;
 use crate::controller::copies::{Command, Place};
 use crate::controller::gc;
 use crate::controller::leader::Leader;
@@ -83,6 +84,7 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     match decision.step {
         Step::Nothing if begin_to_tidy(leader, id) => {}
         Step::Nothing => store_wishes(leader, id).await,
+        Step::Issue if adopt::adopt(leader, id, want.as_ref()).await => {}
         Step::Issue => begin(leader, id, want.as_ref(), now),
         step => gc::act(leader, id, step, now).await,
     }

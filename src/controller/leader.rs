@@ -187,8 +187,8 @@ impl Leader {
                 self.look_at_all();
             }
             Change::Trouble(trouble) => {
-                let namespace = self.engine.store.certificates_namespace();
-                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble}");
+                let place = self.engine.store.certificates_place();
+                tracing::warn!("{place} cannot be watched: {trouble}");
             }
         }
     }

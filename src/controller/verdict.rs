@@ -38,8 +38,7 @@ pub(super) fn certificate(
         _ => return None,
     };
     let routes = want.into_iter().flat_map(|want| &want.routes).take(MAX_SHOWN);
-    let place =
-        format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
+    let place = leader.engine.store.place_of(id);
     Some(Shown {
         namespace: owner.clone(),
         spec: AcmeCertificateSpec {

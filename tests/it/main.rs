@@ -28,6 +28,7 @@ mod configurations;
 mod crashes;
 mod dns;
 mod dns_orders;
+mod file_mode;
 mod files;
 mod front;
 mod issuing;

@@ -1,5 +1,6 @@
 //! The real parts that the integration tests and the demo stand on; both mount this tree.
 
+pub mod alone;
 pub mod ca;
 pub mod client;
 pub mod cluster;

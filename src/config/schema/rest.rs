@@ -135,7 +135,11 @@ pub(super) const OWN: &[Field] = &[
     on("removeAfter", Duration, "How long a certificate outlives its last route.").or("24h"),
     later("resolvers", Named(&Section(OWN_RESOLVER)), "More about resolvers, by name."),
     later("selfCheck", Section(SELF_CHECK), "Try a challenge before the CA does."),
-    later("store", Text, "Where certificates are kept."),
+    on(
+        "store",
+        Text,
+        "`secrets` or `file`: where `run` keeps certificates; by default `secrets` with a provider of Kubernetes, else `file`.",
+    ),
 ];
 
 const GRANT: &[Field] = &[
