@@ -26,6 +26,7 @@
 //! values: two tasks. An account is read anew for each step, so that rotated credentials need no
 //! restart.
 
+mod answer;
 mod api;
 mod engine;
 mod error;
