@@ -27,6 +27,7 @@
 //! restart.
 
 mod answer;
+mod answers;
 mod api;
 mod engine;
 mod error;

@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dns::answer::{
-    Cut, Worth, addresses_in, alias_in, delegated, has_soa, parse, referral, text, worth,
+    Cut, addresses_in, alias_in, delegated, has_soa, parse, referral, text, worth,
 };
+use crate::dns::answers::Answers;
 use crate::dns::servers::{self, Server};
-use crate::dns::wire::{self, Ask, Silence, Wire};
+use crate::dns::wire::{Ask, Silence, Wire};
 use crate::dns::{Done, Error, FindZone, Transport};
 use crate::http;
 use crate::name;
@@ -22,6 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ALIASES: usize = 50;
 /// A zone below a zone; nobody has more.
 const MAX_CUTS: usize = 16;
+/// For the other servers when one has answered.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Sockets at a time.
 const MAX_QUESTIONS: usize = 200;
 
@@ -82,41 +88,35 @@ impl Lookup {
         self.wire.ask(server, name, kind, ask).await
     }
 
-    /// The best answer: the first one with records, else a referral, else that there is none.
+    /// What the recursive servers say, see [`Answers`].
     async fn look(&self, name: &Name, kind: RecordType) -> Result<Message, Failed> {
         let servers = self.servers().await;
         let servers = servers.map_err(|error| Failed { error, answered: false })?;
-        let mut best: Option<(Worth, Message)> = None;
-        let mut failure: Option<Failed> = None;
-        for server in servers {
-            let failed = |cause: String, answered: bool| {
-                let error = lookup_error(name, kind, &server.name, &http::shown(&cause));
-                Failed { error, answered }
+        let ask = |(place, server): (usize, &Server)| {
+            let address = server.address;
+            async move { (place, self.ask(address, name, kind, Ask::Recursive).await) }
+        };
+        let mut asking: FuturesUnordered<_> = servers.iter().enumerate().map(ask).collect();
+        let mut answers = Answers::new(servers.len());
+        let mut patience = None;
+        loop {
+            let next = match patience {
+                Some(end) => timeout_at(end, asking.next()).await.unwrap_or_default(),
+                None => asking.next().await,
             };
-            match self.ask(server.address, name, kind, Ask::Recursive).await {
-                Ok(answer) => match worth(&answer, name) {
-                    Some(Worth::Records) => return Ok(answer),
-                    Some(worth) if best.as_ref().is_none_or(|(known, _)| worth > *known) => {
-                        best = Some((worth, answer));
-                    }
-                    Some(_) => {}
-                    None => {
-                        let cause = format!("answers {}", wire::code(&answer));
-                        failure = failure.or_else(|| Some(failed(cause, true)));
-                    }
-                },
-                Err(silence @ Silence::NoWay(_)) => {
-                    failure = failure.or_else(|| Some(failed(silence.to_string(), false)));
-                }
-                // What was silent may know better than one that answered an error.
-                Err(silence) => failure = Some(failed(silence.to_string(), false)),
+            let Some((place, answer)) = next else { break };
+            answers.insert(place, answer, name);
+            if answers.are_decided() {
+                break;
+            }
+            if answers.help() {
+                patience.get_or_insert_with(|| Instant::now() + PATIENCE);
             }
         }
-        best.map(|(_, answer)| answer).ok_or_else(|| {
-            failure.unwrap_or_else(|| Failed {
-                error: lookup_error(name, kind, "dnsChallenge.resolvers", "there are none"),
-                answered: false,
-            })
+        answers.best().map_err(|(place, silence, answered)| {
+            let server = servers.get(place).map_or("dnsChallenge.resolvers", |it| &it.name);
+            let error = lookup_error(name, kind, server, &http::shown(&silence));
+            Failed { error, answered }
         })
     }
 
