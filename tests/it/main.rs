@@ -24,6 +24,7 @@ mod configurations;
 mod dns;
 mod files;
 mod front;
+mod hooks;
 mod issuing;
 mod keeping;
 mod kinds;
