@@ -49,3 +49,6 @@ pub use crate::dns::provider::{
 pub use crate::dns::providers::{PROVIDERS, provider};
 pub use crate::dns::variables::Variables;
 pub use crate::dns::wire::Transport;
+
+#[cfg(test)]
+mod tests;
