@@ -3,7 +3,9 @@
 mod acme_dns;
 mod contract;
 mod fakes;
+mod files;
 mod httpreq;
+mod manual;
 mod replay;
 mod server;
 

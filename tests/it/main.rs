@@ -31,6 +31,7 @@ mod dns_orders;
 mod file_mode;
 mod files;
 mod front;
+mod hooks;
 mod issuing;
 mod keeping;
 mod kinds;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::dns::tests::fakes::{Behaviour, Records, Shared, fake_acme_dns, hook};
 use crate::dns::tests::server::Server;
 use crate::dns::tests::{Folder, built, data, of_object, pairs, task};
-use crate::dns::{Error, PROVIDERS, Provider, Task, Visibility};
+use crate::dns::{Error, PROVIDERS, Provider, Task};
 
 /// Shown against a real name server, by `tests/it`.
 const ELSEWHERE: [&str; 1] = ["dnsupdate"];
@@ -303,15 +303,4 @@ fn what_uses_the_machine_is_not_for_objects() {
         let text = of_object(code, &variables).err().unwrap().to_string();
         assert!(text.contains("static configuration only"), "{text}");
     }
-}
-
-#[tokio::test]
-async fn without_a_terminal_a_person_is_asked_and_the_dns_tells_when_it_is_done() {
-    let made = built("manual", &pairs([])).unwrap();
-    let task = task("example.com", "_acme-challenge.example.com", "a");
-    made.set(&task).await.unwrap();
-    made.unset(&task, None).await.unwrap();
-    assert_eq!(made.visibility(), Visibility::Awaited);
-    let asked = made.asks(&task).unwrap();
-    assert!(asked.contains("_acme-challenge.example.com.") && asked.contains(&task.value));
 }
