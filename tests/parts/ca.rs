@@ -41,14 +41,14 @@ impl Ca {
 
     /// The same, with another DNS server that it asks, `address:port`.
     pub fn start_asking(ports: (u16, u16), asks: Option<String>) -> Self {
-        Self::begin(ports, asks, &[], serde_json::Value::Null)
+        Self::begin(ports, asks, &[], &serde_json::Value::Null)
     }
 
     /// With variables and, under the keys of its configuration, settings of Pebble's own.
     pub fn start_as(
         http_port: u16,
         env: &[(&'static str, &str)],
-        settings: serde_json::Value,
+        settings: &serde_json::Value,
     ) -> Self {
         let [tls_port] = process::free_ports();
         Self::begin((http_port, tls_port), None, env, settings)
@@ -58,7 +58,7 @@ impl Ca {
         (http_port, tls_port): (u16, u16),
         asks: Option<String>,
         env: &[(&'static str, &str)],
-        settings: serde_json::Value,
+        settings: &serde_json::Value,
     ) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
@@ -226,7 +226,7 @@ fn is_request(line: &str) -> bool {
 
 fn config(
     [port, management, http_port, tls_port]: [u16; 4],
-    settings: serde_json::Value,
+    settings: &serde_json::Value,
 ) -> String {
     let mut config = serde_json::json!({"pebble": {
         "listenAddress": format!("127.0.0.1:{port}"),

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::parts::ca::Ca;
 use crate::parts::client::Chain;
@@ -70,9 +72,9 @@ pub enum Fault {
     Swell(usize),
     /// The reply has this header, or does not.
     Header(&'static str, Option<String>),
-    /// The reply's JSON is changed.
+    /// The reply's JSON is changed, unless it is a refusal.
     Edit(Change),
-    /// The reply's body is another text.
+    /// The reply's body is another text, unless it is a refusal.
     Rewrite(Box<dyn Fn(String) -> String + Send>),
 }
 
@@ -130,23 +132,7 @@ impl Faults {
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-                told.send(listener.local_addr().unwrap().port()).unwrap();
-                let mut connections = JoinSet::new();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    while connections.try_join_next().is_some() {}
-                    let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
-                    connections.spawn(async move {
-                        let Ok(stream) = acceptor.accept(stream).await else { return };
-                        let service =
-                            service_fn(move |request| exchange(Arc::clone(&state), request));
-                        let server = hyper::server::conn::http1::Builder::new();
-                        drop(server.serve_connection(TokioIo::new(stream), service).await);
-                    });
-                }
-            });
+            runtime.block_on(listen(acceptor, state, told));
         });
         Self { port: port.recv().unwrap(), trust, shared }
     }
@@ -222,6 +208,24 @@ struct State {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
+async fn listen(acceptor: TlsAcceptor, state: Arc<State>, told: Sender<u16>) -> ! {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    told.send(listener.local_addr().unwrap().port()).unwrap();
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        while connections.try_join_next().is_some() {}
+        connections.spawn(serve(acceptor.clone(), stream, Arc::clone(&state)));
+    }
+}
+
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<State>) {
+    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let service = service_fn(move |request| exchange(Arc::clone(&state), request));
+    let server = hyper::server::conn::http1::Builder::new();
+    drop(server.serve_connection(TokioIo::new(stream), service).await);
+}
+
 fn client(authority: &str) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let mut roots = RootCertStore::empty();
     for certificate in Chain::from_pem(authority).certificates {
@@ -258,7 +262,7 @@ fn asked(path: &str) -> Asked {
 /// `Err`: the connection ends.
 async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
     let (mut parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Gone)?.to_bytes();
+    let body = body.collect().await.map_err(gone)?.to_bytes();
     let jws: Value = serde_json::from_slice(&body).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let asked = asked(&path);
@@ -270,7 +274,7 @@ async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Respo
         (shared.seen.len() - 1, due(&mut shared, asked))
     };
     if faults.iter().any(|index| matches!(state.fault(*index), Kind::DropRequest)) {
-        return Err(Gone);
+        return Err(Gone("as told".to_owned()));
     }
     for index in &faults {
         if let Kind::Answer(reply) = state.fault(*index) {
@@ -281,8 +285,8 @@ async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Respo
     parts.uri = target.parse::<Uri>().unwrap();
     assert!(parts.headers.contains_key(HOST));
     let reply = state.client.request(Request::from_parts(parts, Full::new(body))).await;
-    let (mut head, body) = reply.map_err(|_| Gone)?.into_parts();
-    let mut body = body.collect().await.map_err(|_| Gone)?.to_bytes();
+    let (mut head, body) = reply.map_err(gone)?.into_parts();
+    let mut body = body.collect().await.map_err(gone)?.to_bytes();
     state.shared.lock().unwrap().seen[index].status = Some(head.status.as_u16());
     head.headers.remove(CONTENT_LENGTH);
     head.headers.remove(TRANSFER_ENCODING);
@@ -290,7 +294,7 @@ async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Respo
     let mut shape = Shape::Whole;
     for index in &faults {
         match state.fault(*index) {
-            Kind::DropReply => return Err(Gone),
+            Kind::DropReply => return Err(Gone("as told".to_owned())),
             Kind::Wait(time) => wait += time,
             Kind::Shape(other) => shape = other,
             Kind::Header(name, Some(value)) => {
@@ -298,8 +302,8 @@ async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Respo
                 head.headers.insert(HeaderName::from_static(name), value);
             }
             Kind::Header(name, None) => drop(head.headers.remove(name)),
-            Kind::Changes => body = state.changed(*index, body),
-            Kind::DropRequest | Kind::Answer(_) => {}
+            Kind::Changes if head.status.is_success() => body = state.changed(*index, body),
+            Kind::Changes | Kind::DropRequest | Kind::Answer(_) => {}
         }
     }
     tokio::time::sleep(wait).await;
@@ -311,8 +315,12 @@ async fn exchange(state: Arc<State>, request: Request<Incoming>) -> Result<Respo
 
 /// The connection ends without a reply.
 #[derive(Debug, thiserror::Error)]
-#[error("gone")]
-struct Gone;
+#[error("{0}")]
+struct Gone(String);
+
+fn gone(error: impl std::fmt::Display) -> Gone {
+    Gone(error.to_string())
+}
 
 /// Indices of the rules that hold for one request, each counted.
 fn due(shared: &mut Shared, asked: Asked) -> Vec<usize> {
@@ -336,6 +344,7 @@ enum Kind {
     Changes,
 }
 
+#[derive(Clone, Copy)]
 enum Shape {
     Whole,
     BreakOff(usize),

@@ -98,12 +98,10 @@ routecert:
         keys.extend(challenges.map(|(key, value)| (key, value.to_owned())));
         let meant = self.acme.iter().filter(|one| one.0.is_empty() || one.0 == name);
         keys.extend(meant.map(|(_, key, value)| (*key, value.clone())));
-        let lines: String = keys
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| format!("      {key}: {value}\n"))
-            .collect();
-        format!("  {name}:\n    acme:\n{lines}")
+        let given = keys.iter().filter(|(_, value)| !value.is_empty());
+        given.fold(format!("  {name}:\n    acme:\n"), |yaml, (key, value)| {
+            yaml + &format!("      {key}: {value}\n")
+        })
     }
 }
 
