@@ -5,15 +5,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api;
 use crate::api::Object;
+use crate::config::Config;
 use crate::route::Kind;
 use crate::rule::Syntax;
 use crate::source;
-use crate::source::{Event, What};
+use crate::source::{Event, What, labels};
 
 /// Of one file, and of standard input.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -26,13 +28,19 @@ pub enum Error {
     TooLarge { file: String },
     #[error("{file}: no YAML or JSON: {cause}")]
     Invalid { file: String, cause: String },
+    #[error("{key}: {cause}")]
+    Selector { key: String, cause: String },
     #[error("{directory}: holds no .yaml, .yml or .json file")]
     Empty { directory: String },
 }
 
-/// What manifests hold.
-#[derive(Debug, Default)]
+/// What manifests hold of what a configuration reads.
+#[derive(Debug)]
 pub struct Manifests {
+    syntax: Syntax,
+    /// `labelSelector` of the providers.
+    custom: Selector,
+    ingresses: Selector,
     pub events: Vec<Event>,
     /// Objects of Traefik's old group, which nothing reads.
     pub old: Vec<String>,
@@ -40,15 +48,52 @@ pub struct Manifests {
     pub has_classes: bool,
 }
 
+impl Manifests {
+    /// Nothing yet. `Err`: a `labelSelector` cannot be read.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let selector = |kind: Kind| {
+            let text = source::label_selector(config, What::Routes(kind)).unwrap_or_default();
+            labels::selector(&text).map_err(|cause| {
+                let provider = if kind == Kind::Ingress { "Ingress" } else { "CRD" };
+                Error::Selector {
+                    key: format!("providers.kubernetes{provider}.labelSelector"),
+                    cause,
+                }
+            })
+        };
+        Ok(Self {
+            syntax: config.default_rule_syntax,
+            custom: selector(Kind::OwnHttp)?,
+            ingresses: selector(Kind::Ingress)?,
+            events: Vec::new(),
+            old: Vec::new(),
+            has_classes: false,
+        })
+    }
+
+    fn selects(&self, what: What, object: &Value) -> bool {
+        let selector = match what {
+            What::Routes(Kind::Ingress) => &self.ingresses,
+            What::Routes(_) => &self.custom,
+            _ => return true,
+        };
+        let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+        let labels = labels.into_iter().flatten();
+        let labels =
+            labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        selector.matches(&labels.collect())
+    }
+}
+
 /// Reads a file, a directory with all below it, or standard input (`-`).
-pub fn read(path: &Path, syntax: Syntax, into: &mut Manifests) -> Result<(), Error> {
+pub fn read(path: &Path, into: &mut Manifests) -> Result<(), Error> {
     if path == Path::new("-") {
-        return take("standard input", std::io::stdin().lock(), syntax, into);
+        return take("standard input", std::io::stdin().lock(), into);
     }
     let shown = path.display().to_string();
     let failed = |error: std::io::Error| unreadable(&shown, &error);
     if !fs::metadata(path).map_err(failed)?.is_dir() {
-        return take(&shown, fs::File::open(path).map_err(failed)?, syntax, into);
+        return take(&shown, fs::File::open(path).map_err(failed)?, into);
     }
     let mut files = Vec::new();
     find(path, &mut files)?;
@@ -57,7 +102,7 @@ pub fn read(path: &Path, syntax: Syntax, into: &mut Manifests) -> Result<(), Err
     }
     files.sort();
     for file in files {
-        read(&file, syntax, into)?;
+        read(&file, into)?;
     }
     Ok(())
 }
@@ -84,7 +129,7 @@ fn find(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-fn take(file: &str, from: impl Read, syntax: Syntax, into: &mut Manifests) -> Result<(), Error> {
+fn take(file: &str, from: impl Read, into: &mut Manifests) -> Result<(), Error> {
     let mut text = String::new();
     let length = from.take(MAX_BYTES + 1).read_to_string(&mut text);
     let length = length.map_err(|error| unreadable(file, &error))?;
@@ -95,19 +140,19 @@ fn take(file: &str, from: impl Read, syntax: Syntax, into: &mut Manifests) -> Re
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = Value::deserialize(document)
             .map_err(|error| Error::Invalid { file: file.to_owned(), cause: error.to_string() })?;
-        object(value, syntax, into);
+        object(value, into);
     }
     Ok(())
 }
 
-fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
+fn object(mut value: Value, into: &mut Manifests) {
     let text = |value: &Value, pointer: &str| {
         value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let (version, kind) = (text(&value, "/apiVersion"), text(&value, "/kind"));
     if let Some(Value::Array(items)) = value.get_mut("items").filter(|_| kind.ends_with("List")) {
         for item in std::mem::take(items) {
-            object(item, syntax, into);
+            object(item, into);
         }
         return;
     }
@@ -119,7 +164,9 @@ fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
         into.old.push(format!("{kind} {namespace}/{name}"));
         return;
     }
-    let Some(what) = what(&version, &kind) else { return };
+    let Some(what) = what(&version, &kind).filter(|what| into.selects(*what, &value)) else {
+        return;
+    };
     into.has_classes |= what == What::Classes;
     let spec = value.get_mut("spec").map(Value::take).map(without_nulls);
     let created = text(&value, "/metadata/creationTimestamp").parse::<Timestamp>().ok();
@@ -132,7 +179,7 @@ fn object(mut value: Value, syntax: Syntax, into: &mut Manifests) {
     let is_global = matches!(what, What::Classes | What::Resolvers);
     let namespace = if is_global { String::new() } else { namespace };
     let object = Object { namespace, name, created, annotations, spec, ..Object::default() };
-    into.events.push(source::put(what, syntax, object));
+    into.events.push(source::put(what, into.syntax, object));
 }
 
 fn what(version: &str, kind: &str) -> Option<What> {

@@ -32,6 +32,7 @@ mod look;
 mod one_namespace;
 mod options;
 mod owners;
+mod plan_cluster;
 mod plans;
 mod proxied;
 mod real_parts;
