@@ -28,6 +28,7 @@ use crate::cluster::Cluster;
 use crate::config;
 use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources};
 use crate::controller;
+use crate::metrics::{self, Metrics};
 use crate::proxy;
 use crate::proxy::Upstream;
 use crate::store::Store;
@@ -206,7 +207,8 @@ fn start(
         let cluster = cluster::connect(common.kubeconfig.as_deref(), &api_server(&config))
             .await
             .map_err(|error| Failure::Configuration(error.to_string()))?;
-        let process = Process { config, cluster, host: host.to_owned(), clock };
+        let metrics = Metrics::default();
+        let process = Process { config, cluster, host: host.to_owned(), clock, metrics };
         match (front, upstream) {
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
@@ -320,13 +322,15 @@ struct Process {
     cluster: Cluster,
     host: String,
     clock: fn() -> Timestamp,
+    metrics: Metrics,
 }
 
 impl Process {
     async fn control(self) -> Result<(), Failure> {
         let stop = stop_on_signals()?;
         let (sender, ready) = watch::channel(false);
-        let health = admin::serve(&self.config.own.admin_address, is_ready(ready));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_ready(ready), self.measured());
         tokio::select! {
             () = controller::run(self.controller_settings(), sender, stop) => {}
             () = forever(health) => {}
@@ -343,7 +347,8 @@ impl Process {
             drain: DRAIN,
         };
         let (sender, listening) = watch::channel(None);
-        let health = admin::serve(&self.config.own.admin_address, is_listening(listening));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_listening(listening), self.measured());
         let serving = proxy::run(settings, self.inputs(), sender, stop.clone());
         let controlling = async {
             if alone == Alone::No {
@@ -366,6 +371,11 @@ impl Process {
         }
     }
 
+    fn measured(&self) -> admin::Measured {
+        let metrics = self.metrics.clone();
+        (Arc::new(move || metrics.text()), metrics::CONTENT_TYPE)
+    }
+
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
             config: self.config.clone(),
@@ -374,6 +384,7 @@ impl Process {
             // Pods on the host network share a name, and every container has process 1.
             identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
             clock: self.clock,
+            metrics: self.metrics.clone(),
         }
     }
 

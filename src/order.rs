@@ -107,6 +107,17 @@ pub enum FailureKind {
     RateLimited,
 }
 
+impl FailureKind {
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "Unreachable",
+            Self::Refused => "Refused",
+            Self::RateLimited => "RateLimited",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issued {

@@ -29,6 +29,7 @@ mod kinds;
 mod late;
 mod layers;
 mod look;
+mod metrics;
 mod one_namespace;
 mod options;
 mod owners;
