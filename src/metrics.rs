@@ -82,7 +82,7 @@ impl Metrics {
         all
     }
 
-    /// The text form of OpenMetrics 1.0.
+    /// The text form of `OpenMetrics` 1.0.
     pub fn text(&self) -> String {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {

@@ -235,7 +235,7 @@ impl World {
         changed
     }
 
-    /// Whether CertificateResolvers, and so their grants, are known.
+    /// Whether the resolvers that are objects, and so their grants, are known.
     pub fn learn(&mut self, grants: Grants) -> Changed {
         let mut changed = Changed::default();
         if self.hosts.learn(grants) {

@@ -351,13 +351,21 @@ fn tell_trouble(place: &source::Place, trouble: &Trouble) {
              without; it is tried again",
             without(place.what)
         ),
-        Trouble::Unreachable(cause) if place.what == What::Resolvers => tracing::warn!(
-            "{kind}: {cause}; tried again. What is known stays; until they were read once, hosts \
-             that no namespace holds wait, since a grant may say whose they are"
+        Trouble::Unreachable(cause) => tracing::warn!(
+            "{kind}: {cause}; tried again, what is known stays{}",
+            meanwhile(place.what)
         ),
-        Trouble::Unreachable(cause) => {
-            tracing::warn!("{kind}: {cause}; tried again, what is known stays");
+    }
+}
+
+/// What waits until objects of a kind were read once.
+fn meanwhile(what: What) -> &'static str {
+    match what {
+        What::Resolvers => {
+            ". Until they were read once, hosts that no namespace holds wait, since a grant may say \
+             whose they are"
         }
+        _ => "",
     }
 }
 

@@ -84,11 +84,9 @@ fn a_plan_is_the_same_of_manifests_of_the_cluster_and_of_what_kubectl_prints() {
     let strict = plan(&[&args[..], &["--strict"]].concat(), "");
     assert_eq!(strict.status.code(), Some(1));
 
-    let mut everything = String::new();
-    for namespace in ["planned-shop", "planned-team"] {
-        let list = cluster.kubectl(&["get", KINDS, "-n", namespace, "-o", "yaml"], "");
-        everything.push_str(&format!("---\n{list}"));
-    }
+    let list =
+        |namespace: &str| cluster.kubectl(&["get", KINDS, "-n", namespace, "-o", "yaml"], "");
+    let everything = ["planned-shop", "planned-team"].map(list).join("---\n");
     is_expected(&plan(&["-f", "-"], &everything));
     cluster.kubectl(&["delete", "certificateresolver", "planned-live"], "");
 }
