@@ -32,6 +32,7 @@ use crate::cluster::Cluster;
 use crate::config;
 use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources, StoreKind};
 use crate::controller;
+use crate::metrics::{self, Metrics};
 use crate::proxy;
 use crate::proxy::Upstream;
 use crate::store::Store;
@@ -232,12 +233,13 @@ fn start(
         let store = open_store(&config, kind, cluster.as_ref())?;
         let environment = environment.clone();
         let host = host.to_owned();
-        let process = Process { config, cluster, store, host, clock, environment };
+        let metrics = Metrics::default();
+        let process = Process { config, cluster, store, host, clock, environment, metrics };
         match (front, upstream) {
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
             }
-            _ => process.control().await,
+            _ => Box::pin(process.control()).await,
         }
     });
     // A key that is being made (RSA8192: seconds) is of no use any more.
@@ -436,13 +438,15 @@ struct Process {
     host: String,
     clock: fn() -> Timestamp,
     environment: BTreeMap<String, String>,
+    metrics: Metrics,
 }
 
 impl Process {
     async fn control(self) -> Result<(), Failure> {
         let stop = stop_on_signals()?;
         let (sender, ready) = watch::channel(false);
-        let health = admin::serve(&self.config.own.admin_address, is_ready(ready));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_ready(ready), self.measured());
         tokio::select! {
             () = controller::run(self.controller_settings(), sender, stop) => {}
             () = forever(health) => {}
@@ -459,7 +463,8 @@ impl Process {
             drain: DRAIN,
         };
         let (sender, listening) = watch::channel(None);
-        let health = admin::serve(&self.config.own.admin_address, is_listening(listening));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_listening(listening), self.measured());
         let serving = proxy::run(settings, self.inputs(), sender, stop.clone());
         let controlling = async {
             if alone == Alone::No {
@@ -482,6 +487,11 @@ impl Process {
         }
     }
 
+    fn measured(&self) -> admin::Measured {
+        let metrics = self.metrics.clone();
+        (Arc::new(move || metrics.text()), metrics::CONTENT_TYPE)
+    }
+
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
             config: self.config.clone(),
@@ -492,6 +502,7 @@ impl Process {
             identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
             clock: self.clock,
             environment: self.environment.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 

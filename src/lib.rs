@@ -35,7 +35,7 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`name`], [`provider`] | pure |
+//! | 0 | [`name`], [`provider`], [`metrics`] | the first two pure |
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
@@ -99,6 +99,7 @@ pub mod controller;
 pub mod dns;
 pub mod http;
 pub mod issue;
+pub mod metrics;
 pub mod name;
 pub mod order;
 pub mod plan;

@@ -162,6 +162,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// As metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "Unreachable",

@@ -24,7 +24,7 @@ use crate::world::settings::Settings;
 use crate::world::wants::Wants;
 
 pub use crate::world::derive::{Certificate, Derived};
-pub use crate::world::hosts::{Grip, Hold};
+pub use crate::world::hosts::{Grants, Grip, Hold};
 pub use crate::world::settings::Purpose;
 pub use crate::world::wants::{Holding, Want};
 
@@ -235,6 +235,16 @@ impl World {
         changed
     }
 
+    /// Whether the resolvers that are objects, and so their grants, are known.
+    pub fn learn(&mut self, grants: Grants) -> Changed {
+        let mut changed = Changed::default();
+        if self.hosts.learn(grants) {
+            let asking = self.users.values().flatten().cloned().collect();
+            self.derive_again(asking, &mut changed);
+        }
+        changed
+    }
+
     /// A Service of the cluster is there, or not.
     pub fn set_service(&mut self, namespace: &str, name: &str, is: Presence) -> Changed {
         let mut changed = Changed::default();
@@ -335,6 +345,9 @@ impl World {
             let is_ours = |name: &&Name| self.hosts.allows(namespace, name);
             let foreign = wanted.names.iter().find(|name| !is_ours(name));
             match foreign.filter(|_| wanted.owner == namespace) {
+                Some(name) if self.hosts.is_open(name) => {
+                    derived.refusals.push(owner_unknown(name));
+                }
                 Some(name) => derived.refusals.push(owned_elsewhere(name)),
                 None => derived.certificates.push(wanted),
             }
@@ -417,6 +430,16 @@ fn owned_elsewhere(name: &Name) -> Refusal {
         format!(
             "`{name}` belongs to another namespace, which holds its certificate or has the older \
              route; remove the name here, or have that route and its certificate removed there"
+        ),
+    )
+}
+
+fn owner_unknown(name: &Name) -> Refusal {
+    Refusal::new(
+        Reason::OwnerUnknown,
+        format!(
+            "whose `{name}` is cannot be told: CertificateResolvers, which may grant it to somebody, \
+             cannot be read yet; that is tried again, and the controller's log says why it fails"
         ),
     )
 }

@@ -139,10 +139,12 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
 
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
     let shown = verdict::certificate(leader, id, want, &decision.view);
+    let view = &decision.view;
+    leader.measure(id, shown.as_ref().map(|_| (view.ready, view.reason.as_str())));
     if shown.is_none() && leader.records.state(id).is_none() {
         leader.records.forget(id);
     } else {
-        leader.records.show(id, decision.view.clone());
+        leader.records.show(id, view.clone());
     }
     tell(leader, News::Certificate { id: id.clone(), shown });
     for key in want.into_iter().flat_map(|want| &want.routes) {
@@ -152,9 +154,18 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
 
 fn tell_route(leader: &mut Leader, key: &Key) {
     let news = verdict::route(leader, key);
+    let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
+    let refused = verdict.filter(|verdict| verdict.refused);
+    // A route of which nothing is said yet is as it was.
+    if news.is_some() || leader.world.route(key).is_none() {
+        let reason = refused.map(|verdict| verdict.reason);
+        let before = match reason {
+            Some(reason) => leader.refused.insert(key.clone(), reason),
+            None => leader.refused.remove(key),
+        };
+        leader.settings.metrics.route(before, reason);
+    }
     if key.kind.resource().is_none() {
-        let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
-        let refused = verdict.filter(|verdict| verdict.refused);
         leader.journal.note(key, refused.map(|it| (it.reason, it.message.as_str())));
     }
     tell(leader, News::Route { key: key.clone(), news });

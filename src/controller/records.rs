@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
+use crate::metrics::Standing;
 use crate::order::{CopyRef, State};
 use crate::plan::{Held, View};
 use crate::store::{Entry, Versioned};
@@ -35,6 +36,8 @@ struct Record {
     stored: Option<Stored>,
     state: Option<Versioned<State>>,
     view: Option<View>,
+    /// As it was measured last.
+    standing: Option<Standing>,
     paused: Option<Timestamp>,
     /// Of the order that is under way.
     told: Option<String>,
@@ -179,6 +182,14 @@ impl Records {
     /// Drops what is left of a certificate that nobody wants and that is not stored.
     pub(super) fn forget(&mut self, id: &Id) {
         self.by_id.remove(id);
+    }
+
+    /// Returns how it was measured before.
+    pub(super) fn measure(&mut self, id: &Id, now: Option<Standing>) -> Option<Standing> {
+        match now {
+            None => self.by_id.get_mut(id)?.standing.take(),
+            Some(now) => self.by_id.entry(id.clone()).or_default().standing.replace(now),
+        }
     }
 
     pub(super) fn show(&mut self, id: &Id, view: View) {

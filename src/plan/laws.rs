@@ -68,8 +68,13 @@ fn issuance(at: Timestamp, not_after: Timestamp) -> Issued {
 }
 
 fn situation() -> impl Strategy<Value = Situation> {
-    (prop::option::of(names()), held(), prop::option::of(state()), 0.0..1.0f64)
-        .prop_map(|(wanted, held, state, dice)| Situation { wanted, held, state, dice })
+    (prop::option::of(names()), held(), prop::option::of(state()), 0.0..1.0f64).prop_map(
+        |(wanted, held, state, dice)| {
+            let is_gone = state.as_ref().is_some_and(|state| state.removed_at.is_some());
+            let held = if is_gone { Held::Nothing } else { held };
+            Situation { wanted, held, state, dice }
+        },
+    )
 }
 
 impl Situation {

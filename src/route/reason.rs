@@ -15,6 +15,7 @@ pub enum Reason {
     NoNames,
     NoRight,
     NotAllowed,
+    OwnerUnknown,
     Passthrough,
     ResolverUnusable,
     SecretNotOurs,
@@ -37,6 +38,7 @@ impl Reason {
             Self::NoNames => "NoNames",
             Self::NoRight => "NoRight",
             Self::NotAllowed => "NotAllowed",
+            Self::OwnerUnknown => "OwnerUnknown",
             Self::Passthrough => "Passthrough",
             Self::ResolverUnusable => "ResolverUnusable",
             Self::SecretNotOurs => "SecretNotOurs",
@@ -54,6 +56,7 @@ impl Reason {
             self,
             Self::InvalidObject
                 | Self::InvalidRule
+                | Self::OwnerUnknown
                 | Self::ResolverUnusable
                 | Self::UnknownEntryPoint
                 | Self::UnknownResolver

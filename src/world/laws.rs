@@ -48,7 +48,7 @@ enum Fact {
     Service(&'static str, &'static str, Presence),
     Judged(Judged),
     Class(&'static str, Option<&'static str>),
-    Resolver(&'static str, Option<Live>),
+    Resolver(&'static str, Option<Box<Live>>),
     Held(Id, Option<Hold>, Holding),
 }
 
@@ -83,7 +83,7 @@ impl Fact {
             Self::Service(namespace, name, is) => world.set_service(namespace, name, is),
             Self::Judged(judged) => world.judge_services(judged),
             Self::Class(name, controller) => world.set_class(name, controller),
-            Self::Resolver(name, live) => world.set_resolver(name, live),
+            Self::Resolver(name, live) => world.set_resolver(name, live.map(|live| *live)),
             Self::Held(id, hold, holding) => {
                 let mut changed = world.hold(&id, hold);
                 changed.merge(world.note(&id, holding));
@@ -250,7 +250,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         3 => service,
         1 => judged.prop_map(Fact::Judged),
         1 => (select(&CLASSES[..]), select(controllers)).prop_map(|(name, one)| Fact::Class(name, one)),
-        2 => live().prop_map(|live| Fact::Resolver("live", live)),
+        2 => live().prop_map(|live| Fact::Resolver("live", live.map(Box::new))),
         3 => held(),
     ]
 }

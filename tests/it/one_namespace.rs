@@ -13,15 +13,21 @@ use crate::parts::tools;
 
 const NOTE: &str = "traefik.ingress.kubernetes.io/router.tls.certresolver: le";
 
-/// A stand whose controller has no right in the cluster; the API server writes down who asks.
-async fn stand(prefix: &str) -> Stand<'static> {
+/// An API server that writes down who asks for what. No controller here has a right to it as a
+/// whole.
+pub(crate) fn audited() -> &'static Cluster {
     static AUDITED: LazyLock<Cluster> = LazyLock::new(|| {
         let cluster = Cluster::start();
         cluster.apply_crds(&tools::clone_root().join("crds"));
         cluster.apply_crds(&tools::folder("traefik"));
         cluster
     });
-    let mut stand = Stand::new(&AUDITED, binary(), prefix).await;
+    &AUDITED
+}
+
+/// A stand whose controller has no right in the cluster.
+async fn stand(prefix: &str) -> Stand<'static> {
+    let mut stand = Stand::new(audited(), binary(), prefix).await;
     for part in ["routes", "cluster", "copies"] {
         let binding = format!("{prefix}-system:controller-{part}");
         stand.cluster.kubectl(&["delete", "clusterrolebinding", &binding], "");

@@ -65,7 +65,7 @@ fn plan(manifests: &Path, configuration: &Path, more: &[&str], input: &str) -> O
 }
 
 /// What `plan` prints; an error says why there is nothing.
-fn answer(output: &Output) -> Result<Value, String> {
+pub(crate) fn answer(output: &Output) -> Result<Value, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| {
         let told = String::from_utf8_lossy(&output.stderr);
         format!("no answer ({error}), {}: {}", output.status, told.trim())
@@ -124,7 +124,7 @@ fn difference(what: &str, got: Vec<Value>, mut expected: Vec<Value>, told: &mut 
 }
 
 /// How a plan differs from what is expected; empty if it does not.
-fn differences(plan: &Value, expected: &Value) -> String {
+pub(crate) fn differences(plan: &Value, expected: &Value) -> String {
     let mut told = String::new();
     difference("certificate", certificates(plan), certificates(expected), &mut told);
     difference("refusal", refusals(plan), refusals(expected), &mut told);
