@@ -1,10 +1,13 @@
 //! A certificate with its key: read, made, asked for (CSR); its names, validity and fingerprint.
 
 use std::fmt;
+use std::ops::Range;
 
 use aws_lc_rs::encoding::AsDer;
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -225,13 +228,9 @@ impl Certificate {
 
     /// For proxies that have nothing better: valid for no client, but a handshake is possible.
     pub fn self_signed(names: &Names, not_before: Timestamp, days: i64) -> Result<Self, Error> {
-        let key = Key::generate(KeyType::Ec256)?;
-        let bad = |error: rcgen::Error| Error::Generate(error.to_string());
-        let mut params = params_for(names).map_err(bad)?;
-        params.not_before = offset(not_before);
-        params.not_after = offset(not_before + jiff::SignedDuration::from_hours(24 * days));
-        let chain = params.self_signed(&key.pair()?).map_err(bad)?.pem();
-        Self::parse(&chain, key.pem())
+        let not_after = not_before + jiff::SignedDuration::from_hours(24 * days);
+        let (made, key) = signed_by_itself(names, not_before..not_after, Vec::new())?;
+        Self::parse(&made.pem(), key.pem())
     }
 
     pub fn chain(&self) -> &str {
@@ -256,6 +255,33 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate").field("facts", &self.facts).finish_non_exhaustive()
     }
+}
+
+/// A certificate for TLS-ALPN-01 (RFC 8737 §3) with its key; `digest` is the SHA-256 of the key
+/// authorization. No [`Certificate`]: its critical extension is for CAs, and nobody else takes it.
+pub fn with_acme_identifier(
+    names: &Names,
+    digest: &[u8; 32],
+    now: Timestamp,
+) -> Result<(CertificateDer<'static>, Key), Error> {
+    let day = jiff::SignedDuration::from_hours(24);
+    let extension = CustomExtension::new_acme_identifier(digest);
+    let (made, key) = signed_by_itself(names, now - day..now + day, vec![extension])?;
+    Ok((made.der().clone(), key))
+}
+
+fn signed_by_itself(
+    names: &Names,
+    valid: Range<Timestamp>,
+    extensions: Vec<CustomExtension>,
+) -> Result<(rcgen::Certificate, Key), Error> {
+    let key = Key::generate(KeyType::Ec256)?;
+    let bad = |error: rcgen::Error| Error::Generate(error.to_string());
+    let mut params = params_for(names).map_err(bad)?;
+    params.not_before = offset(valid.start);
+    params.not_after = offset(valid.end);
+    params.custom_extensions = extensions;
+    Ok((params.self_signed(&key.pair()?).map_err(bad)?, key))
 }
 
 /// Whether `chain` was issued for `key`: what makes a Secret of unknown origin ours.

@@ -1,5 +1,6 @@
 //! Outgoing HTTPS: roots, expected server name, proxy, one time-out for the whole exchange, bounded replies.
 
+mod shown;
 mod tunnel;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::builderstates::WantsProtocols1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,6 +20,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::http::tunnel::Connector;
 use crate::resolver::CaTrust;
+
+pub use crate::http::shown::shown;
 
 /// Replies of a CA are a few KiB; a chain with everything stays far below this.
 const MAX_REPLY: usize = 1024 * 1024;
@@ -51,9 +55,32 @@ pub struct Client {
 
 impl Client {
     pub fn new(trust: &CaTrust, timeout: Duration) -> Result<Self, Error> {
-        let config =
-            ClientConfig::builder().with_root_certificates(roots(trust)?).with_no_client_auth();
-        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
+        let config = tls(trust)?;
+        Self::over(
+            HttpsConnectorBuilder::new().with_tls_config(config).https_only(),
+            trust,
+            timeout,
+        )
+    }
+
+    /// A client for the APIs of DNS providers, which somebody may run at an `http://` address.
+    pub fn for_apis(trust: &CaTrust, timeout: Duration) -> Result<Self, Error> {
+        let config = tls(trust)?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        Self::over(builder, trust, timeout)
+    }
+
+    /// The same connections with another time-out.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self { pooled: self.pooled.clone(), timeout, head_timeout: timeout }
+    }
+
+    fn over(
+        builder: HttpsConnectorBuilder<WantsProtocols1>,
+        trust: &CaTrust,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         let builder = match &trust.server_name {
             Some(name) => {
                 let parsed = ServerName::try_from(name.clone())
@@ -120,6 +147,10 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+fn tls(trust: &CaTrust) -> Result<ClientConfig, Error> {
+    Ok(ClientConfig::builder().with_root_certificates(roots(trust)?).with_no_client_auth())
 }
 
 fn roots(trust: &CaTrust) -> Result<Arc<RootCertStore>, Error> {

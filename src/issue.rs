@@ -5,12 +5,17 @@
 //! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
 
 mod accounts;
+mod records;
 
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::stream;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
@@ -19,17 +24,22 @@ use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster::Fence;
+use crate::dns;
+use crate::dns::Turn;
 use crate::name::Names;
 use crate::order;
-use crate::order::{Chosen, Effect, Event, Failure, FailureKind, Offer, Pending, State, Unproven};
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Proof, Record, State};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
 pub use accounts::{Accounts, OpenFailed};
+pub use records::Records;
 
-/// One issuance needs about ten steps; a CA that leads in circles is left after this many.
+/// One issuance needs about ten steps, and some for each name whose record has to wait for another
+/// one; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+const MAX_STEPS_A_NAME: usize = 6;
 /// An order that the CA works on is asked for again after this long, if it names no time.
 const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
 /// An order that says nothing of its end is given up after this long.
@@ -38,6 +48,9 @@ const ORDER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 2
 const BAD_CHAINS: usize = 3;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Names of one certificate that are proven at once.
+const PROVEN_AT_ONCE: usize = 32;
 
 /// How long an answer stays valid in the challenge table if nobody takes it away.
 const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
@@ -48,7 +61,10 @@ pub struct Engine {
     pub store: Store,
     pub table: Table,
     pub accounts: Arc<Accounts>,
+    pub records: Arc<Records>,
     pub fence: Fence,
+    /// What is to be shown of an order that is under way.
+    pub told: mpsc::UnboundedSender<(Id, String)>,
     /// The process is about to leave: no new step begins, one that may be cut off is.
     pub stopping: CancellationToken,
 }
@@ -79,6 +95,8 @@ pub enum Outcome {
         state: Versioned<State>,
         until: Timestamp,
     },
+    /// The TXT records that an earlier order left are gone.
+    Tidied(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -90,6 +108,8 @@ enum Stop {
     Acme(#[from] acme::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
     #[error("{message}")]
     GiveUp { kind: FailureKind, message: String },
     #[error("the CA works on the order")]
@@ -115,6 +135,19 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     }
 }
 
+/// Unsets the TXT records that an earlier order left, and no more.
+pub async fn tidy(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outcome {
+    let mut driver = match Driver::begin(engine, job, clock).await {
+        Ok(driver) => driver,
+        Err(error) => return Outcome::Interrupted(error.to_string()),
+    };
+    match driver.sweep().await {
+        Err(stop) => Outcome::Interrupted(stop.to_string()),
+        Ok(()) if driver.state.records.is_empty() => Outcome::Tidied(driver.versioned()),
+        Ok(()) => Outcome::Interrupted("TXT records of an earlier order are left".to_owned()),
+    }
+}
+
 struct Driver<'a> {
     engine: &'a Engine,
     job: &'a Job,
@@ -122,6 +155,12 @@ struct Driver<'a> {
     state: State,
     version: Option<String>,
     account: Option<Account>,
+    /// Challenges that can be used, the best first.
+    kinds: Vec<ChallengeKind>,
+    /// Of a DNS provider that has one record after another.
+    turn: Option<Turn>,
+    /// Records that were left have been tried to unset.
+    swept: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -137,7 +176,9 @@ impl<'a> Driver<'a> {
         };
         // An order at another CA than the resolver's is of no use any more.
         state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
-        Ok(Self { engine, job, clock, state, version, account: None })
+        let kinds = job.resolver.challenges.kinds();
+        let (account, turn, swept) = (None, None, false);
+        Ok(Self { engine, job, clock, state, version, account, kinds, turn, swept })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -145,9 +186,16 @@ impl<'a> Driver<'a> {
         let mut event = Event::Begin;
         let mut pause = Duration::from_millis(500);
         let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
-        for _ in 0..MAX_STEPS {
-            let (state, effect) = order::next(&self.state, event);
+        let most = MAX_STEPS + MAX_STEPS_A_NAME * self.job.names.len();
+        for _ in 0..most {
+            let (state, effect) = order::next(&self.state, event, &self.kinds);
+            if matches!(effect, Effect::Place) && state.tried != self.state.tried {
+                self.tell_fallback(&state);
+            }
             self.store(state).await?;
+            if !effect.proves() {
+                self.sweep().await?;
+            }
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
@@ -163,7 +211,7 @@ impl<'a> Driver<'a> {
                 Err(stop) => return Err(stop),
             };
         }
-        let message = format!("the order did not end after {MAX_STEPS} steps");
+        let message = format!("the order did not end after {most} steps");
         Err(Stop::GiveUp { kind: FailureKind::Refused, message })
     }
 
@@ -219,10 +267,14 @@ impl<'a> Driver<'a> {
         self.may_act()?;
         let event = match effect {
             Effect::Place => self.place().await?,
-            Effect::Look(pending) => Event::Seen(self.account().await?.look(&pending.url).await?),
-            Effect::Present(unproven) => self.present(unproven).await?,
-            Effect::Prove(unproven) => self.prove(unproven).await?,
-            Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
+            Effect::Look(pending) => {
+                let view = self.account().await?.look(&pending.url).await?;
+                Event::Seen { view, at: (self.clock)() }
+            }
+            Effect::Locate(proofs) => self.locate(proofs).await?,
+            Effect::Record(proofs) => self.set(proofs).await?,
+            Effect::Present(proofs) => self.present(proofs).await?,
+            Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
             Effect::Await(pending) => self.wait(&pending).await?,
             Effect::Download(pending) => self.download(&pending).await?,
@@ -255,46 +307,76 @@ impl<'a> Driver<'a> {
             .map_err(|error| failed(error.to_string()))
     }
 
-    async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+    async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
         let expires = (self.clock)() + ANSWER_LIVES;
-        let answers: Result<_, Stop> = unproven
-            .iter()
-            .map(|one| {
-                let offer = choose(one)?;
-                let (name, answer) = (one.name.clone(), offer.key_authorization.clone());
-                Ok((offer.token.clone(), Answer { name, answer, expires }))
-            })
-            .collect();
-        let answers = answers?;
-        self.engine.table.present(answers).await?;
-        let http = self.job.resolver.challenges.http.as_ref();
-        tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
-        Ok(Event::Presented(unproven))
-    }
-
-    /// Whatever becomes of it, the answers are taken away next.
-    async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let chosen: Vec<Chosen> = unproven
-            .iter()
-            .filter_map(|one| {
-                let challenge_url = choose(one).ok()?.url.clone();
-                Some(Chosen { authorization_url: one.authorization_url.clone(), challenge_url })
-            })
-            .collect();
-        let proved = self.account().await?.prove(&pending.url, &chosen, POLL_LIMIT).await;
-        if let Err(error) = proved {
-            self.withdraw(&unproven).await?;
-            return Err(error.into());
+        let answers = proofs.iter().filter_map(|proof| {
+            let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
+            Some((table_key(proof)?, Answer { name, answer, expires }))
+        });
+        let answers: Vec<(String, Answer)> = answers.collect();
+        if !answers.is_empty() {
+            self.engine.table.present(answers).await?;
         }
-        Ok(Event::Settled(unproven))
+        let delay = tokio::time::sleep(self.delay(&proofs));
+        futures::future::try_join(self.await_records(&proofs), delay.map(Ok)).await?;
+        Ok(Event::Presented(proofs))
     }
 
-    async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
-        let chosen = unproven.iter().filter_map(|one| choose(one).ok());
-        let tokens = chosen.map(|offer| offer.token.clone()).collect();
-        self.engine.table.withdraw(tokens).await?;
-        Ok(Event::Withdrawn)
+    /// The longest that is set for one of the challenges.
+    fn delay(&self, proofs: &[Proof]) -> Duration {
+        let challenges = &self.job.resolver.challenges;
+        let of = |proof: &Proof| match proof.kind {
+            ChallengeKind::Http01 => challenges.http.as_ref().map(|http| http.delay),
+            ChallengeKind::TlsAlpn01 => challenges.tls.as_ref().map(|tls| tls.delay),
+            ChallengeKind::Dns01 => None,
+        };
+        proofs.iter().filter_map(of).max().unwrap_or_default()
+    }
+
+    /// Whatever becomes of it, each answer is taken away, and none later than it is settled.
+    async fn prove(&mut self, proofs: &[Proof]) -> Result<Event, Stop> {
+        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
+        let account = self.account().await?;
+        let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
+        let each: Vec<_> = each.collect();
+        let all: Vec<Result<Option<Record>, Stop>> =
+            stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
+        self.turn = None;
+        let gone = all.into_iter().collect::<Result<Vec<Option<Record>>, Stop>>()?;
+        Ok(Event::Settled(gone.into_iter().flatten().collect()))
+    }
+
+    /// The record that is gone with it.
+    async fn prove_one(
+        &self,
+        account: &Account,
+        pending: &Pending,
+        proof: &Proof,
+    ) -> Result<Option<Record>, Stop> {
+        let chosen = slice::from_ref(&proof.chosen);
+        let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        let gone = self.unset_of(proof).await;
+        if let Some(key) = table_key(proof) {
+            self.engine.table.withdraw(vec![key]).await?;
+        }
+        proved?;
+        Ok(gone)
+    }
+
+    /// Shown until the order is over.
+    fn tell(&self, text: &str) {
+        // The leader ends before its workers only when it leads no more.
+        drop(self.engine.told.send((self.job.id.clone(), order::shown(text))));
+    }
+
+    fn tell_fallback(&self, state: &State) {
+        for tried in state.tried.iter().filter(|tried| !self.state.tried.contains(tried)) {
+            let (name, kind) = (&tried.name, tried.kind.as_str());
+            tracing::warn!(
+                "{name} could not be proven by {kind}; a new order takes the next challenge. {}",
+                tried.message
+            );
+        }
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
@@ -307,7 +389,8 @@ impl<'a> Driver<'a> {
             message: format!("no signing request can be made: {error}"),
         })?;
         let view = self.account().await?.finalize(&pending.url, &csr).await?;
-        Ok(view.map_or(Event::Begin, Event::Seen))
+        let at = (self.clock)();
+        Ok(view.map_or(Event::Begin, |view| Event::Seen { view, at }))
     }
 
     /// Not longer than `certificateTimeout`; the order goes on after that.
@@ -400,7 +483,14 @@ impl<'a> Driver<'a> {
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
+            Stop::Dns(dns::Error::Busy { retry_after: Some(wait), .. }) => {
+                (FailureKind::Unreachable, Some(RetryAfter::In(*wait).resolve(at)))
+            }
+            Stop::Dns(_) => (FailureKind::Unreachable, None),
         };
+        if let Err(error) = self.sweep().await {
+            return Outcome::Interrupted(format!("{stop}; and: {error}"));
+        }
         let message = order::shown(&stop.to_string());
         let mut state = self.state.clone();
         if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {
@@ -436,15 +526,11 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn choose(unproven: &Unproven) -> Result<&Offer, acme::Error> {
-    let name = &unproven.name;
-    let offer = unproven.offers.iter().find(|offer| offer.kind == ChallengeKind::Http01);
-    let offer = offer.ok_or_else(|| {
-        acme::Error::Refused(format!("{name}: the CA offers no HTTP-01 challenge"))
-    })?;
-    if !challenge::is_token(&offer.token) {
-        let message = format!("{name}: the CA sent a token that is none (RFC 8555 §8.3)");
-        return Err(acme::Error::Refused(message));
+/// The entry of the challenge table that answers it, if it is one of the table's.
+fn table_key(proof: &Proof) -> Option<String> {
+    match proof.kind {
+        ChallengeKind::Http01 => Some(proof.token.clone()),
+        ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
+        ChallengeKind::Dns01 => None,
     }
-    Ok(offer)
 }

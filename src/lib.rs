@@ -35,11 +35,11 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`name`], [`provider`] | pure |
+//! | 0 | [`name`], [`provider`], [`metrics`] | the first two pure |
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
-//! | 4 | [`api`], [`config`], [`challenge`] | pure, but for the files that [`config::read`] reads |
+//! | 4 | [`api`], [`config`], [`challenge`], [`dns`] | the first three pure, but for the files that [`config::read`] reads |
 //! | 5 | [`route`], [`order`], [`cluster`] | the first two pure |
 //! | 6 | [`source`], [`world`], [`acme`], [`store`] | `world` pure |
 //! | 7 | [`plan`], [`issue`] | `plan` pure |
@@ -96,8 +96,10 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod dns;
 pub mod http;
 pub mod issue;
+pub mod metrics;
 pub mod name;
 pub mod order;
 pub mod plan;

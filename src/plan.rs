@@ -76,6 +76,8 @@ pub struct View {
     pub message: String,
     pub not_after: Option<Timestamp>,
     pub renewal: Option<Timestamp>,
+    /// When it is tried again after a failure.
+    pub retry: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +129,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
 }
 
 fn wanted(question: &Question<'_>, names: &Names) -> Decision {
-    if question.state.is_some_and(|state| state.unused_since.is_some()) {
+    if question.state.is_some_and(|state| state.unused_since.is_some() || state.taken_over) {
         return Decision {
             step: Step::NoteUsed,
             ..still(question, Why::Issued, String::new(), None)
@@ -135,7 +137,9 @@ fn wanted(question: &Question<'_>, names: &Names) -> Decision {
     }
     let Some((why, message)) = reason_to_issue(question, names) else { return keep(question) };
     if let Some((blocked, until, message)) = blocked(question) {
-        return still(question, blocked, message, Some(until));
+        let mut decision = still(question, blocked, message, Some(until));
+        decision.view.retry = Some(round(until));
+        return decision;
     }
     let decision = still(question, why, message, None);
     Decision { step: Step::Issue, ..decision }
@@ -241,6 +245,7 @@ fn still(question: &Question<'_>, why: Why, message: String, wake: Option<Timest
         message,
         not_after: facts.map(|facts| facts.not_after),
         renewal: renewal.filter(|_| question.wanted.is_some()).map(round),
+        retry: None,
     };
     // What is shown changes when a certificate expires, even if nothing can be done about it.
     Decision { step: Step::Nothing, wake: wake.into_iter().chain(expiry).min(), view }
@@ -261,6 +266,10 @@ fn unused(question: &Question<'_>) -> Decision {
         let forget = later(removed_at, FORGET_AFTER.unsigned_abs()).max(held.unwrap_or(removed_at));
         let step = if forget <= question.now { Step::Forget } else { Step::Nothing };
         return nothing(step, Some(forget));
+    }
+    if state.taken_over {
+        let message = "taken over; no route has wanted it yet".to_owned();
+        return still(question, Why::Unused, message, None);
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
     let remove = later(since, question.remove_after);
@@ -307,5 +316,7 @@ fn round(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
 
 use crate::cert::KeyType;
 use crate::name::Name;
@@ -159,8 +160,18 @@ pub struct DnsChallenge {
     /// DNS servers to ask, `host` or `host:port`; empty: the system's.
     pub resolvers: Vec<String>,
     pub propagation: Propagation,
+    pub switches: DnsSwitches,
     /// Why it cannot be carried out here and now: missing variables, a provider not built yet.
     pub obstacles: Vec<String>,
+}
+
+/// What variables of the process say about all DNS-01 challenges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DnsSwitches {
+    /// `LEGO_DISABLE_CNAME_SUPPORT`: records are set at the name itself, whatever it points to.
+    pub disable_cname_support: bool,
+    /// `LEGO_EXPERIMENTAL_DNS_TCP_ONLY`: DNS servers are asked by TCP only.
+    pub tcp_only: bool,
 }
 
 /// One provider with credentials from Secrets of the controller's namespace.
@@ -197,10 +208,13 @@ pub struct Propagation {
     pub require_all_rns: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChallengeKind {
+    #[serde(rename = "dns-01")]
     Dns01,
+    #[serde(rename = "http-01")]
     Http01,
+    #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
 }
 
@@ -215,6 +229,14 @@ pub enum Lack {
 }
 
 impl ChallengeKind {
+    /// In the order in which they are tried, as in Traefik.
+    const PREFERENCE: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
+
+    /// Whether it can prove `name`: a wildcard needs DNS-01.
+    pub fn suits(self, name: &Name) -> bool {
+        self == Self::Dns01 || !name.is_wildcard()
+    }
+
     /// As ACME names it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -226,18 +248,15 @@ impl ChallengeKind {
 }
 
 impl Resolver {
-    /// How `name` is proven: a wildcard by DNS-01 only, any other name by the first that is set of
-    /// TLS-ALPN-01, HTTP-01 and DNS-01, as in Traefik.
+    /// How `name` is proven first: a wildcard by DNS-01 only, any other name by the first that is
+    /// set of TLS-ALPN-01, HTTP-01 and DNS-01. The others follow if that fails.
     pub fn challenge_of(&self, name: &Name) -> Result<ChallengeKind, Lack> {
-        let order: &[ChallengeKind] = if name.is_wildcard() {
-            &[ChallengeKind::Dns01]
-        } else {
-            &[ChallengeKind::TlsAlpn01, ChallengeKind::Http01, ChallengeKind::Dns01]
-        };
-        if let Some(kind) = order.iter().find(|kind| self.challenges.has(**kind)) {
-            return Ok(*kind);
+        let mut kinds = self.challenges.kinds().into_iter();
+        if let Some(kind) = kinds.find(|kind| kind.suits(name)) {
+            return Ok(kind);
         }
-        let obstacle = order.iter().find_map(|kind| self.taken_out.get(kind));
+        let mut suiting = ChallengeKind::PREFERENCE.iter().filter(|kind| kind.suits(name));
+        let obstacle = suiting.find_map(|kind| self.taken_out.get(kind));
         Err(obstacle.map_or(Lack::NeedsDns01, |why| Lack::Obstacle(why.clone())))
     }
 
@@ -247,16 +266,8 @@ impl Resolver {
         if !self.obstacles.is_empty() {
             return Err(self.obstacles.join("; "));
         }
-        if self.challenges.tls.take().is_some() {
-            let why = "tlsChallenge: this version cannot carry it out yet";
-            self.taken_out.insert(ChallengeKind::TlsAlpn01, why.to_owned());
-        }
-        if let Some(dns) = self.challenges.dns.take() {
-            let mut why = dns.obstacles;
-            if why.is_empty() {
-                why.push("this version cannot carry it out yet".to_owned());
-            }
-            let why = format!("dnsChallenge: {}", why.join("; "));
+        if let Some(dns) = self.challenges.dns.take_if(|dns| !dns.obstacles.is_empty()) {
+            let why = format!("dnsChallenge: {}", dns.obstacles.join("; "));
             self.taken_out.insert(ChallengeKind::Dns01, why);
         }
         if self.challenges == Challenges::default() {
@@ -286,6 +297,11 @@ impl Resolver {
 }
 
 impl Challenges {
+    /// Those that are set, in the order in which they are tried.
+    pub fn kinds(&self) -> Vec<ChallengeKind> {
+        ChallengeKind::PREFERENCE.into_iter().filter(|kind| self.has(*kind)).collect()
+    }
+
     fn has(&self, kind: ChallengeKind) -> bool {
         match kind {
             ChallengeKind::Dns01 => self.dns.is_some(),

@@ -136,7 +136,7 @@ impl Account {
                 if authorization.is_pending() {
                     view.unproven.push(self.unproven(authorization)?);
                 } else if let Some(why) = authorization.failure() {
-                    view.failed.extend(authorization.name().ok());
+                    view.failed.extend(authorization.full_name());
                     failures.push(why);
                 }
             }
@@ -166,7 +166,7 @@ impl Account {
         Ok(Unproven {
             authorization_url: authorization.url.clone(),
             name: authorization.name()?,
-            wildcard: authorization.body.get("wildcard").and_then(Value::as_bool) == Some(true),
+            wildcard: authorization.is_wildcard(),
             offers: offers.collect(),
         })
     }
@@ -331,6 +331,16 @@ impl Authorization {
     fn name(&self) -> Result<Name, Error> {
         Name::parse(self.identifier())
             .map_err(|error| Error::Refused(format!("the CA asks to prove another name: {error}")))
+    }
+
+    /// The name as the certificate has it.
+    fn full_name(&self) -> Option<Name> {
+        let wildcard = if self.is_wildcard() { "*." } else { "" };
+        Name::parse(&format!("{wildcard}{}", self.identifier())).ok()
+    }
+
+    fn is_wildcard(&self) -> bool {
+        self.body.get("wildcard").and_then(Value::as_bool) == Some(true)
     }
 
     /// Why it cannot become valid any more, with the name that it is about.

@@ -6,9 +6,10 @@ use crate::config::typed::{Is, Typed};
 use crate::config::value::{self, Address};
 use crate::config::walk::Walk;
 use crate::config::{
-    Config, DnsSwitches, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect,
-    Surroundings, own, providers, resolvers,
+    Config, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect, Surroundings,
+    own, providers, resolvers,
 };
+use crate::resolver::DnsSwitches;
 use crate::rule::Syntax;
 
 /// Whatever is wrong goes to `walk`, and a default stands in its place.
@@ -19,6 +20,7 @@ pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) ->
         warn_of_unknown_resolver(typed.1, &resolvers, walk);
     }
     Config {
+        storages: resolvers::storages(root),
         resolvers,
         kubernetes_crd: root.at("providers.kubernetesCRD").map(providers::kubernetes_crd),
         kubernetes_ingress: root

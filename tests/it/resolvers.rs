@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::binary;
-use crate::look;
+use crate::look::{self, LE};
 use crate::parts::ca::Ca;
 use crate::parts::cluster::Cluster;
 use crate::parts::stand::Stand;
@@ -16,7 +16,7 @@ use crate::parts::tools;
 const MAC_KEY: &str = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
 
 /// A `CertificateResolver` is for the one controller of a cluster: one scenario runs at a time.
-async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
+pub(crate) async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::const_new(());
     static OWN: LazyLock<Cluster> = LazyLock::new(|| {
         let cluster = Cluster::start();
@@ -31,7 +31,7 @@ async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
 
 /// Applies a CertificateResolver at the stand's CA. `acme` and `more` are YAML of `spec.acme` and
 /// of `spec`, `key: value` each.
-fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
+pub(crate) fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
     stand.cluster.apply(&format!(
         "apiVersion: routecert.dev/v1alpha1
 kind: CertificateResolver
@@ -46,7 +46,7 @@ spec:
 
 /// Waits for the reason of a CertificateResolver; the condition.
 #[track_caller]
-fn told<'a>(
+pub(crate) fn told<'a>(
     stand: &'a Stand<'_>,
     name: &'a str,
     reason: &'a str,
@@ -122,7 +122,7 @@ async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone
     let (mut stand, _turn) = stand("credentials").await;
     let bound = json!({"externalAccountBindingRequired": true,
         "externalAccountMACKeys": {"k1": MAC_KEY}});
-    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound));
+    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound));
     let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     let eab = ", eab: {kid: k1, hmacSecretRef: {name: eab, key: hmac}}";
     secret(&stand, &stand.routes, "eab", "hmac");
@@ -168,4 +168,74 @@ async fn a_status_is_written_once_and_put_back_when_it_is_edited() {
     stand.cluster.kubectl(&args, "");
     told(&stand, "steady-le", "Ready").await;
     stand.cluster.kubectl(&["delete", "certificateresolver", "steady-le"], "");
+}
+
+/// The objects are kept in another version, and nobody can convert them: every list of them fails.
+fn break_lists(cluster: &Cluster) {
+    let crd = "certificateresolvers.routecert.dev";
+    let text = cluster.kubectl(&["get", "crd", crd, "-o", "json"], "");
+    let mut object: Value = serde_json::from_str(&text).unwrap();
+    let versions = object["spec"]["versions"].as_array_mut().unwrap();
+    let mut other = versions[0].clone();
+    other["name"] = "v1".into();
+    versions[0]["storage"] = false.into();
+    versions.push(other);
+    cluster.kubectl(&["replace", "-f", "-"], &object.to_string());
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", crd], "");
+}
+
+fn convert_by_nobody(cluster: &Cluster) {
+    let webhook = serde_json::json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:9/convert"},
+    }}}});
+    let crd = "certificateresolvers.routecert.dev";
+    let args = ["patch", "crd", crd, "--type=merge", "-p", &webhook.to_string()];
+    cluster.kubectl(&args, "");
+}
+
+fn convert_by_none(cluster: &Cluster) {
+    let none = r#"{"spec":{"conversion":{"strategy":"None","webhook":null}}}"#;
+    let crd = "certificateresolvers.routecert.dev";
+    cluster.kubectl(&["patch", "crd", crd, "--type=merge", "-p", none], "");
+}
+
+#[tokio::test]
+async fn while_grants_cannot_be_read_only_hosts_that_are_held_have_an_owner() {
+    let cluster = Cluster::start();
+    cluster.apply_crds(&tools::clone_root().join("crds"));
+    let mut stand = Stand::new(&cluster, binary(), "unread").await;
+    stand.settings.crd.clear();
+    let _proxy = stand.start_proxy();
+    let first = stand.start_controller();
+    stand.route("held", "Host(`held.example.com`)", LE);
+    let held = stand.certificate("held.example.com").await;
+    look::told(&stand, "held", "Issued").await;
+    first.process.terminate(std::time::Duration::from_secs(10));
+
+    break_lists(&cluster);
+    let grant = "  grants: [{namespaces: [somebody-else], domains: [granted.example.com]}]\n";
+    resolver(&stand, "unread-le", "", grant);
+    let fails = async || {
+        convert_by_nobody(&cluster);
+        let list = cluster.try_kubectl(&["get", "certificateresolvers.v1alpha1.routecert.dev"], "");
+        if list.status.success() { Err("it can still be read".to_owned()) } else { Ok(()) }
+    };
+    stand.eventually("lists to fail", fails).await;
+    let _second = stand.start_controller();
+    stand.route("granted", "Host(`granted.example.com`)", LE);
+    stand.route("new", "Host(`new.example.com`)", LE);
+    for route in ["granted", "new"] {
+        let waits = look::told(&stand, route, "OwnerUnknown").await;
+        let message = waits["message"].as_str().unwrap();
+        assert!(message.len() < 1024 && message.contains("cannot be read yet"), "{message}");
+    }
+    look::told(&stand, "held", "Issued").await;
+    assert_eq!(stand.ca.orders(), 1);
+
+    convert_by_none(&cluster);
+    stand.certificate("new.example.com").await;
+    look::told(&stand, "granted", "HostOwnedElsewhere").await;
+    assert_eq!(stand.certificate("held.example.com").await, held);
+    assert_eq!(stand.ca.orders(), 2);
 }

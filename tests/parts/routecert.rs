@@ -32,6 +32,10 @@ pub struct Settings {
     pub file: String,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
+    /// How each of them proves names: `key: value` each.
+    pub challenges: Vec<String>,
+    /// More of `routecert`, `key: value` each.
+    pub own: Vec<String>,
     /// Settings of resolvers beside or instead of the usual ones: resolver (empty: all), key, YAML
     /// (empty: the key is left out).
     pub acme: Vec<(&'static str, &'static str, String)>,
@@ -50,6 +54,7 @@ impl Settings {
         let ingress = self.ingress.as_ref().map(|more| self.provider(more));
         let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
         let ingress = ingress.unwrap_or_default();
+        let own: String = self.own.iter().map(|line| format!("  {line}\n")).collect();
         let file = match self.file.as_str() {
             "" => String::new(),
             file => format!(", file: {file}"),
@@ -68,7 +73,7 @@ routecert:
   controllerNamespace: {controller_namespace}
   removeAfter: {remove_after}
   adminAddress: "127.0.0.1:{admin}"
-"#
+{own}"#
         )
     }
 
@@ -87,9 +92,10 @@ routecert:
             ("caCertificates", format!("[{}]", self.trust.display())),
             ("keyType", key_type.to_owned()),
             ("storage", "acme.json".to_owned()),
-            ("httpChallenge", "{entryPoint: web}".to_owned()),
         ]
         .into();
+        let challenges = self.challenges.iter().filter_map(|line| line.split_once(": "));
+        keys.extend(challenges.map(|(key, value)| (key, value.to_owned())));
         let meant = self.acme.iter().filter(|one| one.0.is_empty() || one.0 == name);
         keys.extend(meant.map(|(_, key, value)| (*key, value.clone())));
         let given = keys.iter().filter(|(_, value)| !value.is_empty());
@@ -120,23 +126,11 @@ impl Routecert {
 }
 
 /// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
-/// log and the configuration file in `folder`. `roots`, a PEM file, stand for those of the
-/// system.
+/// log and the configuration file in `folder`. `env`: its variables beside `PATH` and `HOME`.
 pub fn start(
-    of: (&Path, Option<&Path>),
+    (binary, env): (&Path, Vec<(&'static str, String)>),
     folder: &Path,
     name: &str,
-    yaml: &str,
-    args: &[&str],
-) -> Process {
-    start_with(of, &[], (folder, name), yaml, args)
-}
-
-/// The same with more variables.
-pub fn start_with(
-    (binary, roots): (&Path, Option<&Path>),
-    env: &[(&'static str, String)],
-    (folder, name): (&Path, &str),
     yaml: &str,
     args: &[&str],
 ) -> Process {
@@ -149,11 +143,7 @@ pub fn start_with(
         name: name.to_owned(),
         path: binary.to_owned(),
         args: all,
-        env: roots
-            .map(|file| ("SSL_CERT_FILE", file.display().to_string()))
-            .into_iter()
-            .chain(env.iter().cloned())
-            .collect(),
+        env,
         folder: folder.to_owned(),
     })
 }
