@@ -26,6 +26,8 @@
 //! values: two tasks. An account is read anew for each step, so that rotated credentials need no
 //! restart.
 
+mod answer;
+mod answers;
 mod api;
 mod engine;
 mod error;
