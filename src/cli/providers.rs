@@ -28,12 +28,15 @@ enum Form {
 
 /// A line of the list, as `-o json` has it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Line {
     code: &'static str,
     aliases: Vec<&'static str>,
     name: &'static str,
     built: bool,
     gone: bool,
+    /// For resolvers of the static configuration, not for CertificateResolvers.
+    static_only: bool,
 }
 
 /// All of one provider, as `-o json` has it.
@@ -76,6 +79,7 @@ fn line(provider: Provider) -> Line {
         name: provider.name,
         built: provider.built,
         gone: provider.gone,
+        static_only: provider.is_of_the_machine(),
     }
 }
 
@@ -139,6 +143,9 @@ fn for_people(whole: &Whole) -> String {
         "yes" => "built: yes\n",
         _ => "built: no, this version cannot use it\n",
     });
+    if line.static_only {
+        text.push_str("for resolvers of the static configuration only\n");
+    }
     let mut head = "\nrequired\n";
     for set in required {
         text.push_str(head);
@@ -157,8 +164,8 @@ fn for_people(whole: &Whole) -> String {
     }
     if !required.is_empty() || !optional.is_empty() {
         text.push_str(
-            "\nIn place of each variable one with _FILE behind its name can be set, the path of a \
-             file\nthat holds the value. Files are read at each use; a final line end is cut.\n",
+            "\nIn place of each VAR, VAR_FILE can be set, the path of a file that holds the value. \
+             Files\nare read at each use; a final line end is cut.\n",
         );
     }
     text
