@@ -30,8 +30,8 @@ demo: tools ## the whole thing on real parts, proven; KEEP=1 leaves it running t
 	@"$$CARGO_TARGET_DIR"/debug/examples/demo $(if $(KEEP),--keep)
 
 .PHONY: tools
-tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble) once per version
-	@for module in cluster pebble traefik; do tests/tools/build.sh $$module >/dev/null; done
+tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble, step-ca) once per version
+	@for module in cluster pebble step-ca traefik; do tests/tools/build.sh $$module >/dev/null; done
 
 .PHONY: fmt
 fmt: check-programs ## formats the code

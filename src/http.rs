@@ -50,6 +50,7 @@ pub enum Error {
 pub struct Client {
     pooled: Pooled<HttpsConnector<Connector>, Full<Bytes>>,
     timeout: Duration,
+    head_timeout: Duration,
 }
 
 impl Client {
@@ -72,7 +73,7 @@ impl Client {
     /// The same connections with another time-out.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
-        Self { pooled: self.pooled.clone(), timeout }
+        Self { pooled: self.pooled.clone(), timeout, head_timeout: timeout }
     }
 
     fn over(
@@ -93,7 +94,14 @@ impl Client {
         tcp.set_connect_timeout(Some(CONNECT.min(timeout)));
         let connector = Connector::new(tcp, trust.proxy.as_ref())?;
         let connector = builder.enable_http1().enable_http2().wrap_connector(connector);
-        Ok(Self { pooled: Pooled::builder(TokioExecutor::new()).build(connector), timeout })
+        let pooled = Pooled::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { pooled, timeout, head_timeout: timeout })
+    }
+
+    /// Leaves a host that has not begun its reply after this long.
+    #[must_use]
+    pub fn with_head_timeout(self, head_timeout: Duration) -> Self {
+        Self { head_timeout, ..self }
     }
 
     /// One exchange, from connecting to the last byte of the reply.
@@ -110,10 +118,12 @@ impl Client {
         request: Request<Bytes>,
         host: &str,
     ) -> Result<Response<Bytes>, Error> {
-        let reply =
-            self.pooled.request(request.map(Full::new)).await.map_err(|error| {
-                Error::Unreachable { host: host.to_owned(), cause: chain(&error) }
-            })?;
+        let head = self.pooled.request(request.map(Full::new));
+        let head = tokio::time::timeout(self.head_timeout, head).await.map_err(|_elapsed| {
+            Error::Timeout { host: host.to_owned(), seconds: self.head_timeout.as_secs() }
+        })?;
+        let reply = head
+            .map_err(|error| Error::Unreachable { host: host.to_owned(), cause: chain(&error) })?;
         let (parts, body) = reply.into_parts();
         let body = Limited::new(body, MAX_REPLY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {

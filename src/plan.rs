@@ -129,7 +129,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
 }
 
 fn wanted(question: &Question<'_>, names: &Names) -> Decision {
-    if question.state.is_some_and(|state| state.unused_since.is_some()) {
+    if question.state.is_some_and(|state| state.unused_since.is_some() || state.taken_over) {
         return Decision {
             step: Step::NoteUsed,
             ..still(question, Why::Issued, String::new(), None)
@@ -267,6 +267,10 @@ fn unused(question: &Question<'_>) -> Decision {
         let step = if forget <= question.now { Step::Forget } else { Step::Nothing };
         return nothing(step, Some(forget));
     }
+    if state.taken_over {
+        let message = "taken over; no route has wanted it yet".to_owned();
+        return still(question, Why::Unused, message, None);
+    }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
     let remove = later(since, question.remove_after);
     if remove <= question.now {
@@ -312,5 +316,7 @@ fn round(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::config::build::address;
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
-use crate::config::{Grant, Own, Problem};
+use crate::config::{Grant, Own, Problem, StoreKind};
 use crate::name::DomainPattern;
 
 pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
@@ -33,7 +33,20 @@ pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
     {
         text.clone_into(&mut own.admin_address);
     }
+    own.store = store(typed, walk);
     own
+}
+
+fn store(typed: &Typed, walk: &mut Walk) -> Option<StoreKind> {
+    let field = typed.at("store")?;
+    match field.as_text()? {
+        "secrets" => Some(StoreKind::Secrets),
+        "file" => Some(StoreKind::File),
+        other => {
+            walk.errors.push(Problem::about(field, other, "expected secrets or file"));
+            None
+        }
+    }
 }
 
 fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
@@ -94,6 +107,7 @@ impl Default for Own {
             grants: Vec::new(),
             default_tls_resources_namespace: None,
             admin_address: ":9402".to_owned(),
+            store: None,
         }
     }
 }
