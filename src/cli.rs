@@ -212,7 +212,7 @@ fn start(
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
             }
-            _ => process.control().await,
+            _ => Box::pin(process.control()).await,
         }
     });
     // A key that is being made (RSA8192: seconds) is of no use any more.

@@ -16,6 +16,8 @@ use crate::store::{Error, Shard, Store, format};
 const GATHER: Duration = Duration::from_millis(50);
 /// Between our watch showing an answer and telling the CA: other replicas' watches are as fast.
 const SETTLE: Duration = Duration::from_millis(200);
+/// What could not be written is written later, even if nobody waits for it any more.
+const AGAIN: Duration = Duration::from_secs(2);
 /// The watch shows a write within milliseconds; past this it has trouble.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -152,7 +154,18 @@ impl Stored {
 
 impl Writer {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(first) = commands.recv().await {
+        loop {
+            let left = self.shards.iter().any(|stored| stored.dirty);
+            let first = tokio::select! {
+                first = commands.recv() => first,
+                () = tokio::time::sleep(AGAIN), if left => {
+                    if let Err(error) = self.write().await {
+                        tracing::debug!("challenge table: {error}");
+                    }
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
             let mut waiting = vec![self.edit(first)];
             let gathered = tokio::time::sleep(GATHER);
             tokio::pin!(gathered);

@@ -25,6 +25,7 @@ async fn dns_stand(
     settings.ca_server = stand.ca.directory();
     settings.trust = stand.ca.trust.clone();
     let server = bind.server();
+    settings.own = vec![format!("selfCheck: {{resolvers: ['{server}']}}")];
     settings.challenges =
         vec![format!("dnsChallenge: {{provider: rfc2136, resolvers: ['{server}']{more}}}")];
     let variables = [

@@ -48,11 +48,7 @@ impl Ca {
         process::write(&folder, "pebble.json", &config(port, management, http_port, tls_port));
         let ca = Self {
             trust: process::write(&folder, "authority.pem", &server.authority),
-            pebble: pebble(
-                &programs,
-                &folder,
-                &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}")),
-            ),
+            pebble: pebble(&programs, &folder, &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}"))),
             running: Mutex::new(None),
             port,
             management,

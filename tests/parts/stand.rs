@@ -79,7 +79,7 @@ impl<'c> Stand<'c> {
                 file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
                 challenges: vec!["httpChallenge: {entryPoint: web}".to_owned()],
-                own: Vec::new(),
+                own: vec![self_check((web, websecure), ca.dns)],
                 env: Vec::new(),
             },
             routes,
@@ -246,6 +246,13 @@ impl Issued {
             version: secret.metadata.resource_version.unwrap_or_default(),
         }
     }
+}
+
+/// The self-check where the CA looks, which no name server but the CA's own knows.
+pub fn self_check((http, tls): (u16, u16), dns: u16) -> String {
+    format!(
+        "selfCheck: {{resolvers: ['127.0.0.1:{dns}'], httpPort: {http}, tlsPort: {tls}, timeout: 3}}"
+    )
 }
 
 /// Namespaces, accounts and rights, with `prefix` in place of `routecert` in the namespaces.
