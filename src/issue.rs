@@ -449,6 +449,10 @@ impl<'a> Driver<'a> {
                 self.engine.accounts.forget(&self.job.resolver).await;
                 (FailureKind::Unreachable, None)
             }
+            // The order is still there: its chain is fetched again.
+            acme::Error::BadChain(_) if self.state.pending.is_some() => {
+                (FailureKind::Unreachable, None)
+            }
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),
             _ => (FailureKind::Refused, None),
         }

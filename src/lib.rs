@@ -65,7 +65,8 @@
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status
 //!
-//! An account's key is stored before it is registered, its URL after. Killed anywhere, the next
+//! An account's key is stored before it is registered, its URL after; a stored key is looked for at
+//! the CA before it is registered. Killed anywhere, the next
 //! driver reads the state and asks the CA for the stored order. Before S1 nothing but one
 //! unfinished order is lost; after K1 only S4 is missing.
 //!

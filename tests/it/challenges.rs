@@ -91,22 +91,24 @@ async fn http_01_is_answered_with_and_without_tls_on_every_entry_point_and_never
     }
 }
 
-const HTTP: &str = "httpChallenge: {entryPoint: web}";
-const TLS: &str = "tlsChallenge: {}";
+const HTTP: (&str, &str) = ("httpChallenge", "{entryPoint: web}");
+const TLS: (&str, &str) = ("tlsChallenge", "{}");
 
 /// A stand whose resolver has these challenges, and whose CA looks at these ports.
 async fn proving(
     prefix: &str,
-    challenges: &[&str],
+    challenges: &[(&'static str, &str)],
     ports: impl Fn(&Stand<'_>) -> (u16, u16),
 ) -> Stand<'static> {
     let mut stand = stand(prefix).await;
     let (http, tls) = ports(&stand);
-    stand.ca = Ca::start_with(http, tls);
+    stand.ca = Ca::start_with(http, &[], &serde_json::json!({"tlsPort": tls}));
     stand.settings.ca_server = stand.ca.directory();
     stand.settings.trust = stand.ca.trust.clone();
     stand.settings.own = vec![self_check((http, tls), stand.ca.dns)];
-    stand.settings.challenges = challenges.iter().map(|one| (*one).to_owned()).collect();
+    let none = ("", "httpChallenge", String::new());
+    let some = challenges.iter().map(|(key, value)| ("", *key, (*value).to_owned()));
+    stand.settings.acme = [none].into_iter().chain(some).collect();
     stand
 }
 

@@ -18,6 +18,8 @@ mod rule_body;
 
 mod accounts;
 mod by_hand;
+mod ca_faults;
+mod ca_options;
 mod challenges;
 mod check;
 mod classes;

@@ -1,6 +1,6 @@
 //! Resolvers that are objects: what their status says, and that a change counts at once.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use std::sync::LazyLock;
 
@@ -8,9 +8,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::binary;
 use crate::look;
+use crate::parts::ca::Ca;
 use crate::parts::cluster::Cluster;
 use crate::parts::stand::Stand;
 use crate::parts::tools;
+
+const MAC_KEY: &str = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
 
 /// A `CertificateResolver` is for the one controller of a cluster: one scenario runs at a time.
 async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
@@ -63,7 +66,7 @@ fn object(stand: &Stand<'_>, name: &str) -> Value {
 }
 
 fn secret(stand: &Stand<'_>, namespace: &str, name: &str, key: &str) {
-    let literal = format!("--from-literal={key}=c2VjcmV0");
+    let literal = format!("--from-literal={key}={MAC_KEY}");
     let args = ["create", "secret", "generic", name, &literal, "-n", namespace];
     stand.cluster.kubectl(&args, "");
 }
@@ -116,7 +119,10 @@ async fn a_resolver_of_the_configuration_goes_before_an_object_of_its_name() {
 
 #[tokio::test]
 async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone() {
-    let (stand, _turn) = stand("credentials").await;
+    let (mut stand, _turn) = stand("credentials").await;
+    let bound = json!({"externalAccountBindingRequired": true,
+        "externalAccountMACKeys": {"k1": MAC_KEY}});
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound));
     let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     let eab = ", eab: {kid: k1, hmacSecretRef: {name: eab, key: hmac}}";
     secret(&stand, &stand.routes, "eab", "hmac");
@@ -137,12 +143,10 @@ async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone
     stand.eventually("the key to be missed", keyless).await;
     stand.cluster.kubectl(&["delete", "secret", "eab", "-n", "credentials-system"], "");
     secret(&stand, "credentials-system", "eab", "hmac");
-    let unusable = told(&stand, "credentials-eab", "ResolverUnusable").await;
-    let message = unusable["message"].as_str().unwrap();
-    assert!(message.contains("external account binding is not supported"), "{message}");
-    assert_eq!(unusable["lastTransitionTime"], missing["lastTransitionTime"]);
-    assert!(!controller.process.log().contains("c2VjcmV0"));
-    assert_eq!(stand.ca.orders(), 0);
+    told(&stand, "credentials-eab", "Ready").await;
+    stand.certificate("a.example.com").await;
+    assert!(!controller.process.log().contains(MAC_KEY));
+    assert_eq!((stand.ca.orders(), stand.ca.accounts()), (1, 1));
     stand.cluster.kubectl(&["delete", "certificateresolver", "credentials-eab"], "");
 }
 

@@ -26,29 +26,43 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 nowhere.
+    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 where `tlsPort` says.
     pub fn start(http_port: u16) -> Self {
-        let [tls_port] = process::free_ports();
-        Self::start_with(http_port, tls_port)
+        Self::start_with(http_port, &[], &serde_json::Value::Null)
     }
 
-    /// The same, with TLS-ALPN-01 at `tls_port`.
-    pub fn start_with(http_port: u16, tls_port: u16) -> Self {
-        Self::start_asking((http_port, tls_port), None)
+    /// With variables and, under the keys of its configuration, settings of Pebble's own.
+    pub fn start_with(
+        http_port: u16,
+        env: &[(&'static str, &str)],
+        settings: &serde_json::Value,
+    ) -> Self {
+        Self::start_asking(None, http_port, env, settings)
     }
 
-    /// The same, with another DNS server that it asks, `address:port`.
-    pub fn start_asking((http_port, tls_port): (u16, u16), asks: Option<String>) -> Self {
+    /// With another DNS server that it asks, `address:port`.
+    pub fn start_asking(
+        asks: Option<String>,
+        http_port: u16,
+        env: &[(&'static str, &str)],
+        settings: &serde_json::Value,
+    ) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
-        let [port, management, dns, names_management] = process::free_ports();
+        let [port, management, tls_port, dns, names_management] = process::free_ports();
         let server = keys::server(&["127.0.0.1", "localhost"]);
         process::write(&folder, "pebble.pem", &server.chain);
         process::write(&folder, "pebble.key", &server.key);
-        process::write(&folder, "pebble.json", &config(port, management, http_port, tls_port));
+        let config = config([port, management, http_port, tls_port], settings);
+        process::write(&folder, "pebble.json", &config);
         let ca = Self {
             trust: process::write(&folder, "authority.pem", &server.authority),
-            pebble: pebble(&programs, &folder, &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}"))),
+            pebble: pebble(
+                &programs,
+                &folder,
+                &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}")),
+                env,
+            ),
             running: Mutex::new(None),
             port,
             management,
@@ -107,7 +121,8 @@ impl Ca {
         self.pebble.folder.join("root.pem")
     }
 
-    fn manage(&self, path: &str) -> Result<String, String> {
+    /// What its management interface says at `path`.
+    pub fn manage(&self, path: &str) -> Result<String, String> {
         let url = format!("https://127.0.0.1:{}{path}", self.management);
         let trust = self.trust.display().to_string();
         let reply = client::curl(self.management, &url, &["--cacert", &trust])?;
@@ -185,8 +200,11 @@ fn is_request(line: &str) -> bool {
     line.contains(" -> calling handler()") && !line.contains(" /roots/")
 }
 
-fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
-    serde_json::json!({"pebble": {
+fn config(
+    [port, management, http_port, tls_port]: [u16; 4],
+    settings: &serde_json::Value,
+) -> String {
+    let mut config = serde_json::json!({"pebble": {
         "listenAddress": format!("127.0.0.1:{port}"),
         "managementListenAddress": format!("127.0.0.1:{management}"),
         "certificate": "pebble.pem",
@@ -197,16 +215,21 @@ fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
         "retryAfter": {"authz": 1, "order": 1},
         "keyAlgorithm": "ecdsa",
         "profiles": {"default": {"description": "90 days", "validityPeriod": 7_776_000}},
-    }})
-    .to_string()
+    }});
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        config["pebble"][key] = value.clone();
+    }
+    config.to_string()
 }
 
-fn pebble(programs: &Path, folder: &Path, dns: &str) -> Program {
+fn pebble(programs: &Path, folder: &Path, dns: &str, env: &[(&'static str, &str)]) -> Program {
+    let mut variables = vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())];
+    variables.extend(env.iter().map(|(name, value)| (*name, (*value).to_owned())));
     Program {
         name: "pebble".to_owned(),
         path: programs.join("pebble"),
         args: ["-strict", "-config", "pebble.json", "-dnsserver", dns].map(str::to_owned).into(),
-        env: vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())],
+        env: variables,
         folder: folder.to_owned(),
     }
 }

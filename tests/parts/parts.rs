@@ -3,6 +3,7 @@
 pub mod ca;
 pub mod client;
 pub mod cluster;
+pub mod faults;
 pub mod keys;
 pub mod named;
 pub mod process;
