@@ -2,7 +2,9 @@
 
 mod check;
 mod plan;
+mod providers;
 mod rule;
+mod status;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -55,6 +57,11 @@ enum Command {
     Check(Check),
     /// Dry run: routes in; the certificates that they lead to, and every refusal, out
     Plan(plan::Arguments),
+    /// What is held, for which routes, until when, and what happens next; exits with 1 if anything
+    /// asked for is not ready
+    Status(status::Arguments),
+    /// The DNS providers, and the variables that each is told by
+    Providers(providers::Arguments),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
     /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
@@ -156,6 +163,8 @@ pub fn run(
         Command::Rule(question) => rule::run(question),
         Command::Check(check) => check.run(environment),
         Command::Plan(plan) => plan.run(environment),
+        Command::Status(status) => status.run(environment),
+        Command::Providers(providers) => providers.run(),
         Command::Controller(common) => process(common, None),
         Command::Proxy(front) => process(&front.common, Some((front, Alone::Yes))),
         Command::Run(front) => process(&front.common, Some((front, Alone::No))),

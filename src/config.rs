@@ -37,6 +37,7 @@ use rustls_pki_types::pem::PemObject;
 
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
+pub(crate) use crate::config::near::nearest;
 pub(crate) use crate::config::plain::plain;
 pub use crate::config::problem::{Problem, Reading};
 pub use crate::config::reference::{json_schema, markdown};

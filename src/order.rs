@@ -152,6 +152,16 @@ pub enum FailureKind {
     RateLimited,
 }
 
+impl FailureKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "Unreachable",
+            Self::Refused => "Refused",
+            Self::RateLimited => "RateLimited",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issued {

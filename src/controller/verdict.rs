@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::api::{AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef};
+use crate::api::{AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef, LastError};
 use crate::cert::Id;
 use crate::controller::leader::Leader;
 use crate::controller::publish::{RouteNews, Shown, Verdict};
 use crate::name::{Name, Names};
+use crate::order::Failure;
 use crate::plan::{Held, View};
 use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
@@ -52,8 +53,18 @@ pub(super) fn certificate(
             not_after: view.not_after.map(shown),
             renewal: view.renewal.map(shown),
             secret: (*held != Held::Nothing).then_some(place),
+            last_error: state.and_then(|state| state.failures.last()).map(last_error),
+            next_retry: view.retry.map(shown),
         },
     })
+}
+
+fn last_error(failure: &Failure) -> LastError {
+    LastError {
+        kind: failure.kind.as_str().to_owned(),
+        message: failure.message.clone(),
+        at: shown(failure.at),
+    }
 }
 
 /// `None`: the route is gone, or not ours, or what becomes of its copy is not known yet; what was
