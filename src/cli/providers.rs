@@ -122,18 +122,17 @@ fn table(lines: &[Line]) -> String {
         text.push_str(&row(line.code, &line.aliases.join(","), state(line), line.name));
     }
     let count = lines.iter().filter(|line| line.built).count();
-    text.push_str(&format!(
-        "\n{count} of {} are built. `routecert providers CODE` tells a provider's variables.\n",
-        lines.len()
-    ));
-    text
+    let all = lines.len();
+    format!(
+        "{text}\n{count} of {all} are built. `routecert providers CODE` tells a provider's variables.\n"
+    )
 }
 
 fn for_people(whole: &Whole) -> String {
     let Whole { line, required, optional } = whole;
     let mut text = format!("{}: {}\n", line.code, line.name);
     if !line.aliases.is_empty() {
-        text.push_str(&format!("aliases: {}\n", line.aliases.join(", ")));
+        text.extend(["aliases: ", &line.aliases.join(", "), "\n"]);
     }
     text.push_str(match state(line) {
         "shut down" => "built: no, its service has shut down\n",
@@ -144,7 +143,7 @@ fn for_people(whole: &Whole) -> String {
     for set in required {
         text.push_str(head);
         for names in set {
-            text.push_str(&format!("  {}\n", names.join(" or ")));
+            text.extend(["  ", &names.join(" or "), "\n"]);
         }
         head = "\nor, in place of these\n";
     }
