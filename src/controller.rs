@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
 use crate::config::Config;
-use crate::issue::{Accounts, Engine, Records};
+use crate::issue::{Accounts, Engine, Records, SelfCheck};
 use crate::metrics::Metrics;
 use crate::source;
 use crate::store;
@@ -141,9 +141,17 @@ async fn begin(
         told: is_told,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let txt = Arc::new(Records::new(settings.environment.clone()));
-    let fence = fence.clone();
-    let engine = Engine { store, table, accounts, records: txt, fence, told, stopping };
+    let self_check = SelfCheck::new(&settings.config.own.self_check).await.map(Arc::new);
+    let engine = Engine {
+        store,
+        table,
+        accounts,
+        records: Arc::new(Records::new(settings.environment.clone())),
+        self_check,
+        fence: fence.clone(),
+        told,
+        stopping,
+    };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
     let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
     // Dropped with the term, however that ends.

@@ -57,7 +57,7 @@ async fn nothing_is_sent_before_the_time_that_the_ca_names() {
 async fn a_ca_that_refuses_half_of_all_nonces_costs_no_failure() {
     let mut stand = stand("nonces").await;
     let env = [("PEBBLE_WFE_NONCEREJECT", "50"), ("PEBBLE_AUTHZREUSE", "100")];
-    stand.use_ca(Ca::start_as(stand.settings.web, &env, &Value::Null));
+    stand.use_ca(Ca::start_with(stand.settings.web, &env, &Value::Null));
     let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     for number in 0..6 {
         stand.route(&format!("r{number}"), &format!("Host(`n{number}.example.com`)"), LE);

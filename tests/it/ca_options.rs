@@ -80,7 +80,7 @@ async fn a_changed_mail_is_told_to_the_ca_and_is_no_second_account() {
 async fn the_preferred_chain_is_taken_and_the_first_where_there_is_none_like_it() {
     let mut stand = stand("chains").await;
     let env = [("PEBBLE_ALTERNATE_ROOTS", "2")];
-    stand.use_ca(Ca::start_as(stand.settings.web, &env, &Value::Null));
+    stand.use_ca(Ca::start_with(stand.settings.web, &env, &Value::Null));
     let roots = ["/roots/0", "/roots/1", "/roots/2"].map(|path| stand.ca.manage(path).unwrap());
     let preferred = Chain::from_pem(&roots[2]).subject();
     resolvers(&mut stand, &["first", "third", "nobody"]);
@@ -102,7 +102,7 @@ fn bound() -> Value {
 #[tokio::test]
 async fn a_binding_is_sent_once_whatever_becomes_of_the_reply_and_its_lack_is_a_reason() {
     let mut stand = stand("binding").await;
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound()));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound()));
     let faults = stand.use_faults();
     resolvers(&mut stand, &["bound", "bare"]);
     let eab = format!("{{kid: kid-1, hmacEncoded: {MAC_KEY}}}");
@@ -129,7 +129,7 @@ async fn a_binding_is_sent_once_whatever_becomes_of_the_reply_and_its_lack_is_a_
 #[tokio::test]
 async fn a_ca_that_wants_another_mac_gets_it() {
     let mut stand = stand("macs").await;
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound()));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound()));
     let faults = stand.use_faults();
     let eab = format!("{{kid: kid-1, hmacEncoded: {MAC_KEY}}}");
     set(&mut stand, "", "eab", &eab);
@@ -156,7 +156,7 @@ async fn a_profile_is_asked_for_and_one_that_the_ca_has_not_is_a_reason() {
     let profiles = json!({"profiles": {
         "default": {"description": "90 days", "validityPeriod": 7_776_000},
         "shortlived": {"description": "6 days", "validityPeriod": 576_000}}});
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &profiles));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &profiles));
     let faults = stand.use_faults();
     resolvers(&mut stand, &["short", "wrong", "plain"]);
     set(&mut stand, "short", "profile", "shortlived");
