@@ -152,6 +152,11 @@ impl World {
         self.wants.winner(namespace, secret)
     }
 
+    /// Routes that name a Secret to be filled, by its namespace and name.
+    pub fn claimants(&self, place: &(String, String)) -> impl Iterator<Item = &Key> + use<'_> {
+        self.wants.claimants(place)
+    }
+
     /// Why the Secret that a route names for `wanted` does not hold it, if so.
     pub fn lost_copy(&self, key: &Key, wanted: &Certificate) -> Option<Refusal> {
         let secret = wanted.secret_name.as_ref()?;
