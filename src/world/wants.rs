@@ -82,6 +82,12 @@ impl Wants {
         })
     }
 
+    /// The names of a certificate that is to be had, without all of its routes.
+    pub(super) fn names(&self, id: &Id) -> Option<&Names> {
+        let wanted = self.by_id.get(id).filter(|_| self.in_place_of(id) == id)?;
+        wanted.routes.values().next().map(|wish| &wish.names)
+    }
+
     /// Itself, or one whose wildcards cover its names. A certificate that is held is left only for
     /// one that is held and valid.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a Id) -> &'a Id {
