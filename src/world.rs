@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cert::Id;
 use crate::config::{Config, Live};
-use crate::name::Name;
+use crate::name::{Name, Names};
 use crate::resolver::Resolver;
 use crate::route::{Judged, Key, Presence, Reason, Refusal, Route};
 use crate::world::classes::Classes;
@@ -101,6 +101,11 @@ impl World {
         self.wants.one(id)
     }
 
+    /// Its names alone: of thousands of routes each asks for them.
+    pub fn names(&self, id: &Id) -> Option<&Names> {
+        self.wants.names(id)
+    }
+
     /// Every certificate that is to be had.
     pub fn wants(&self) -> impl Iterator<Item = (&Id, Want)> {
         self.wants.ids().filter_map(|id| Some((id, self.want(id)?)))
@@ -152,6 +157,11 @@ impl World {
         self.wants.winner(namespace, secret)
     }
 
+    /// Routes that name a Secret to be filled, by its namespace and name.
+    pub fn claimants(&self, place: &(String, String)) -> impl Iterator<Item = &Key> + use<'_> {
+        self.wants.claimants(place)
+    }
+
     /// Why the Secret that a route names for `wanted` does not hold it, if so.
     pub fn lost_copy(&self, key: &Key, wanted: &Certificate) -> Option<Refusal> {
         let secret = wanted.secret_name.as_ref()?;
@@ -175,6 +185,13 @@ impl World {
     /// A route appeared, changed (`Some`) or went (`None`).
     pub fn apply(&mut self, key: &Key, route: Option<Route>) -> Changed {
         let mut changed = Changed::default();
+        let route = match route {
+            Some(route) => match self.echo(route, &mut changed) {
+                Some(route) => Some(route),
+                None => return changed,
+            },
+            None => None,
+        };
         self.strangers.remove(key);
         let old = self.take_out(key, &mut changed);
         let new = route.and_then(|route| self.ours(route));
@@ -191,6 +208,24 @@ impl World {
         }
         self.refresh(&names, &owners, Some(key), &mut changed);
         changed
+    }
+
+    /// What was written on the status comes back: of a route that is as before nothing follows but
+    /// that it is looked at. Any other is given back.
+    fn echo(&mut self, mut route: Route, changed: &mut Changed) -> Option<Route> {
+        let known = self.routes.get_mut(&route.key);
+        // A class that has gone makes the same route another's.
+        let Some(entry) = known.filter(|entry| self.classes.is_ours(&entry.route)) else {
+            return Some(route);
+        };
+        std::mem::swap(&mut route.status, &mut entry.route.status);
+        if route == entry.route {
+            let has_news = entry.derived.is_some() || entry.route.status.is_some();
+            changed.routes.extend(has_news.then_some(route.key));
+            return None;
+        }
+        std::mem::swap(&mut route.status, &mut entry.route.status);
+        Some(route)
     }
 
     /// A namespace holds a certificate of these names, or does so no longer (`None`).

@@ -220,6 +220,7 @@ impl Leader {
             self.records.note_copy(&report.id, &report.place, uid);
         }
         self.dirty.ids.insert(report.id.clone());
+        self.dirty.routes.extend(self.world.claimants(&report.place).cloned());
         self.filled.insert(report.place, (report.id, report.result));
     }
 

@@ -82,6 +82,12 @@ impl Wants {
         })
     }
 
+    /// The names of a certificate that is to be had, without all of its routes.
+    pub(super) fn names(&self, id: &Id) -> Option<&Names> {
+        let wanted = self.by_id.get(id).filter(|_| self.in_place_of(id) == id)?;
+        wanted.routes.values().next().map(|wish| &wish.names)
+    }
+
     /// Itself, or one whose wildcards cover its names. A certificate that is held is left only for
     /// one that is held and valid.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a Id) -> &'a Id {
@@ -93,8 +99,17 @@ impl Wants {
 
     /// The certificate that fills a Secret.
     pub(super) fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
-        let claims = self.claims.get(&(namespace.to_owned(), secret.to_owned()))?;
+        self.winner_of(&(namespace.to_owned(), secret.to_owned()))
+    }
+
+    fn winner_of(&self, place: &Place) -> Option<&Id> {
+        let claims = self.claims.get(place)?;
         claims.first().map(|(_, id)| self.in_place_of(id))
+    }
+
+    /// Routes that name the Secret.
+    pub(super) fn claimants(&self, place: &Place) -> impl Iterator<Item = &Key> + use<'_> {
+        self.claims.get(place).into_iter().flatten().map(|((_, key), _)| key)
     }
 
     /// Secrets that `id` fills, each won by its oldest route.
@@ -124,8 +139,9 @@ impl Wants {
         changed.ids.extend(self.coverage.cover(id).cloned());
         if let Some(place) = place(route, wanted) {
             one.places.insert(place.clone());
+            let before = self.winner_of(&place).cloned();
             self.claims.entry(place.clone()).or_default().insert((age(route), id.clone()));
-            self.touch_claimants(&place, changed);
+            self.touch_winners(before, &place, changed);
         }
     }
 
@@ -134,8 +150,9 @@ impl Wants {
         changed.ids.insert(id.clone());
         changed.ids.extend(self.coverage.cover(id).cloned());
         if let Some(place) = place(route, wanted) {
+            let before = self.winner_of(&place).cloned();
             self.unclaim(&place, route, id);
-            self.touch_claimants(&place, changed);
+            self.touch_winners(before, &place, changed);
         }
         let Some(one) = self.by_id.get_mut(id) else { return };
         one.routes.remove(&age(route));
@@ -155,11 +172,13 @@ impl Wants {
             Holding::Nothing => drop(self.held.remove(id)),
             _ => drop(self.held.insert(id.clone(), holding)),
         }
-        if self.coverage.cover(id).is_some() {
+        if let Some(cover) = self.coverage.cover(id) {
             self.touch(id, changed);
+            self.touch(cover, changed);
         }
         for covered in self.coverage.covered_by(id) {
             self.touch(covered, changed);
+            self.touch(id, changed);
         }
     }
 
@@ -190,12 +209,17 @@ impl Wants {
         changed.routes.extend(routes.map(|(_, key)| key.clone()));
     }
 
-    /// Who fills a Secret may have changed for every route that names it.
-    fn touch_claimants(&self, place: &Place, changed: &mut Changed) {
-        for ((_, key), id) in self.claims.get(place).into_iter().flatten() {
-            changed.routes.insert(key.clone());
-            changed.ids.insert(id.clone());
-            changed.ids.extend(self.coverage.cover(id).cloned());
+    /// If another certificate fills a Secret than before, the routes of both have news. Not all that
+    /// name the Secret: there may be thousands, one after the other.
+    fn touch_winners(&self, before: Option<Id>, place: &Place, changed: &mut Changed) {
+        let now = self.winner_of(place).cloned();
+        if before == now {
+            return;
+        }
+        for winner in [before, now].into_iter().flatten() {
+            for user in self.coverage.covered_by(&winner).chain([&winner]) {
+                self.touch(user, changed);
+            }
         }
     }
 }
