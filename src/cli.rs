@@ -209,10 +209,10 @@ fn start(
 ) -> Result<(), Failure> {
     let upstream = front.map(|(front, _)| upstream(front)).transpose()?;
     let runtime = runtime()?;
-    let is_run = matches!(front, Some((_, Alone::No)));
-    let kind = store_kind(&config, is_run)?;
+    let proxy = front.map(|(_, alone)| alone);
+    let kind = store_kind(&config, proxy)?;
     let config = if kind == StoreKind::File { config } else { with_a_provider(config) };
-    if kind == StoreKind::Secrets && !matches!(front, Some((_, Alone::Yes))) {
+    if kind == StoreKind::Secrets && proxy != Some(Alone::Yes) {
         tell_of_storages(&config);
     }
     let outcome = runtime.block_on(async {
@@ -364,8 +364,8 @@ fn upstream(front: &Front) -> Result<Upstream, Failure> {
 }
 
 /// Only `run` can keep its records in files: a controller and a proxy meet in the cluster.
-fn store_kind(config: &Config, is_run: bool) -> Result<StoreKind, Failure> {
-    if is_run {
+fn store_kind(config: &Config, proxy: Option<Alone>) -> Result<StoreKind, Failure> {
+    if proxy == Some(Alone::No) {
         return Ok(config.store());
     }
     if config.own.store == Some(StoreKind::File) {

@@ -24,6 +24,7 @@ mod configurations;
 mod file_mode;
 mod files;
 mod front;
+mod imports;
 mod issuing;
 mod keeping;
 mod kinds;

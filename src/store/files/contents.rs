@@ -112,7 +112,7 @@ impl Contents {
     /// no route has wanted yet.
     fn identify(&mut self) {
         let states = self.states();
-        let mut known: BTreeMap<(String, Vec<Name>), Vec<&(Id, State)>> = BTreeMap::new();
+        let mut known: BTreeMap<Identity, Vec<&(Id, State)>> = BTreeMap::new();
         for state in &states {
             known.entry(identity(&state.1.resolver, &state.1.names)).or_default().push(state);
         }
@@ -125,7 +125,7 @@ impl Contents {
                 let last = state.issued.last().map(|issued| issued.fingerprint.as_str());
                 facts.as_ref().is_some_and(|facts| last == Some(&facts.fingerprint))
             };
-            let place = candidates.iter().position(|one| is_of(one)).unwrap_or(0);
+            let place = candidates.iter().position(is_of).unwrap_or(0);
             let id = if place < candidates.len() {
                 candidates.remove(place).0.clone()
             } else {
@@ -151,12 +151,11 @@ impl Contents {
     }
 
     pub(super) fn get(&self, kind: Kind, name: &str) -> Option<Record> {
-        let mut record = match kind {
-            Kind::Certificate => self.certificate(name)?,
-            _ => {
-                let row = self.rows.get(&(log::word(kind).to_owned(), name.to_owned()))?;
-                log::record(kind, name, row)
-            }
+        let mut record = if kind == Kind::Certificate {
+            self.certificate(name)?
+        } else {
+            let row = self.rows.get(&(log::word(kind).to_owned(), name.to_owned()))?;
+            log::record(kind, name, row)
         };
         record.version = self.versions.get(&(kind, name.to_owned()))?.to_string();
         record.place = match kind {
@@ -195,13 +194,13 @@ impl Contents {
         }
         let (resolver, filed) = found.pop()?;
         let parts = filed.parts().ok();
-        let names = parts.as_ref().map(|parts| parts.domain.join(",")).unwrap_or_default();
+        let domain = parts.as_ref().map(|parts| parts.domain.join(",")).unwrap_or_default();
         let parts = parts.map(|parts| [(format::CHAIN, parts.chain), (format::KEY, parts.key)]);
         let data = parts.into_iter().flatten();
         let about = [
             (About::Owner, self.owner(name)),
             (About::Resolver, resolver.to_owned()),
-            (About::Names, names),
+            (About::Names, domain),
         ];
         Some(Record {
             about: about.into(),
@@ -294,7 +293,10 @@ impl Contents {
     }
 }
 
-fn identity(resolver: &str, names: &Names) -> (String, Vec<Name>) {
+/// Resolver and sorted names.
+type Identity = (String, Vec<Name>);
+
+fn identity(resolver: &str, names: &Names) -> Identity {
     (resolver.to_owned(), names.sorted().into_iter().cloned().collect())
 }
 

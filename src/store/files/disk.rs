@@ -291,7 +291,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn write_new(new: &Path, old: &Path, text: &str) -> io::Result<()> {
@@ -328,7 +328,7 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
         found => return found,
     }
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+    let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize()?;
     path.file_name().map(|name| folder.join(name)).ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 

@@ -158,7 +158,7 @@ mod tests {
         for end in 0..whole.len() {
             let parsed = parse(&whole.as_bytes()[..end]).unwrap();
             assert!(parsed.spoilt <= 1, "{end}");
-            let lines = whole[..end].matches('\n').count();
+            let lines = whole.get(..end).unwrap().matches('\n').count();
             let expected = match lines {
                 0 | 1 => None,
                 2 | 3 => Some(row_of("1")),
