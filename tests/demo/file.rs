@@ -17,16 +17,15 @@ pub mod parts;
 pub mod stage;
 
 use parts::alone::Alone;
-use stage::Clock;
+use stage::{Clock, End};
 
 const HOSTS: [&str; 3] = ["a.example.com", "b.example.com", "c.example.com"];
 
 fn main() -> ExitCode {
-    let keep = std::env::args().any(|arg| arg == "--keep");
-    stage::play(demo(keep))
+    stage::play(demo(End::asked()))
 }
 
-async fn demo(keep: bool) {
+async fn demo(end: End) {
     let clock = Clock::start();
     println!();
     let alone = clock.step("Pebble, upstream", || Alone::new(&stage::binary(), "demo"));
@@ -39,7 +38,7 @@ async fn demo(keep: bool) {
     let run = alone.start();
     prove(&clock, &alone).await;
     println!("\n  all of it holds, after {:.1} s\n", clock.seconds());
-    if keep {
+    if end == End::Stay {
         let root = alone.ca.root_file();
         println!("  running until Ctrl-C. In another terminal:\n");
         println!("  cat {}", alone.storage.display());

@@ -20,7 +20,7 @@ use parts::cluster::Cluster;
 use parts::routecert::Routecert;
 use parts::stand::Stand;
 use parts::tools;
-use stage::Clock;
+use stage::{Clock, End};
 
 /// The names of each sample route's certificate, sorted, as the Secret's annotation has them.
 const EXPECTED: [&[&str]; 3] = [
@@ -29,16 +29,8 @@ const EXPECTED: [&[&str]; 3] = [
     &["c.example.com", "www.c.example.org"],
 ];
 
-/// What to do when all is proven.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Leave,
-    Stay,
-}
-
 fn main() -> ExitCode {
-    let keep = std::env::args().any(|arg| arg == "--keep");
-    stage::play(demo(if keep { End::Stay } else { End::Leave }))
+    stage::play(demo(End::asked()))
 }
 
 async fn demo(end: End) {

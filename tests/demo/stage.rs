@@ -20,6 +20,20 @@ pub fn play(demo: impl Future<Output = ()>) -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What to do when all is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Leave,
+    Stay,
+}
+
+impl End {
+    /// As the command line says.
+    pub fn asked() -> Self {
+        if std::env::args().any(|arg| arg == "--keep") { Self::Stay } else { Self::Leave }
+    }
+}
+
 /// The program, built beside this one.
 pub fn binary() -> PathBuf {
     let demo = std::env::current_exe().unwrap();
