@@ -216,12 +216,8 @@ async fn a_file_that_is_mounted_by_itself_survives_kills_in_the_middle_of_writes
         let begun = || length() > before + (1 << 20) || run.log().contains("certificate stored");
         alone
             .eventually("a write to begin", async || {
-                while run.exited().is_none() {
-                    if begun() {
-                        return Ok(());
-                    }
-                }
-                Err(run.log())
+                while run.exited().is_none() && !begun() {}
+                if begun() { Ok(()) } else { Err(run.log()) }
             })
             .await;
         run.kill();
