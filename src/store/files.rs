@@ -422,3 +422,6 @@ fn refuse(batch: Vec<Request>, cause: &str, place: &str) {
         drop(done.send(Err(Error::Failed { object, cause })));
     }
 }
+
+#[cfg(test)]
+mod tests;

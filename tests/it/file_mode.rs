@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::binary;
 use crate::parts::alone::Alone;
-use crate::parts::process::{Process, Program};
+use crate::parts::process::{self, Process, Program};
 
 const STOP: Duration = Duration::from_secs(10);
 
@@ -114,6 +114,18 @@ async fn an_empty_file_is_a_new_store_and_a_second_process_is_refused() {
     let _first = alone.start();
     let log = refused(&alone);
     assert!(log.contains("another process has it"), "{log}");
+}
+
+#[test]
+fn a_controller_by_itself_keeps_nothing_in_files() {
+    let mut alone = alone("alone-controller");
+    alone.own.push("store: file".to_owned());
+    let mut command = Command::new(binary());
+    command.arg("controller").arg("--configfile").arg(alone.configuration());
+    let output = process::run(command, "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("`routecert run` alone") && !alone.storage.exists(), "{error}");
 }
 
 #[tokio::test]

@@ -221,7 +221,9 @@ async fn certificates_are_taken_over_into_the_cluster_whether_routes_come_before
     let said = in_cluster(&stand, "import", &[&old]);
     assert!(said.contains("2 imported"), "{said}");
 
+    process::write(&stand.folder, "acme.json", "{}");
     let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    look::logs(&stand, &controller, "`routecert import acme.json`").await;
     look::told(&stand, "before", "Issued").await;
     assert_eq!(stand.certificate("a.example.com").await.chain, before);
     look::logs(&stand, &controller, "everything is known").await;
