@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::binary;
+use crate::look::{self, LE};
 use crate::parts::alone::Alone;
 use crate::parts::process::{self, Process, Program};
+use crate::{binary, stand};
 
 const STOP: Duration = Duration::from_secs(10);
 
@@ -114,6 +115,31 @@ async fn an_empty_file_is_a_new_store_and_a_second_process_is_refused() {
     let _first = alone.start();
     let log = refused(&alone);
     assert!(log.contains("another process has it"), "{log}");
+}
+
+#[tokio::test]
+async fn certificates_for_routes_of_a_cluster_can_be_in_a_file() {
+    let stand = stand("alone-cluster").await;
+    let upstream = stand.upstream.url();
+    let more = ["--upstream", &upstream, "--", "--routecert.store=file"];
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let run = stand.launch_with("run", &more);
+    look::told(&stand, "blog", "Issued").await;
+    let issued = stand.served("a.example.com").unwrap();
+    issued.verify(&stand.ca.root(), "a.example.com").unwrap();
+    assert!(stand.certificates().await.unwrap().is_empty());
+    run.process.terminate(STOP);
+
+    // whose it was is not in acme.json: who wants it gets it
+    fs::remove_file(stand.folder.join("acme.json.state")).unwrap();
+    let run = stand.launch_with("run", &more);
+    look::logs(&stand, &run, "certificate taken over for namespace alone-cluster-routes").await;
+    let served = async || stand.served("a.example.com");
+    assert_eq!(stand.eventually("it to be served", served).await, issued);
+    let text = fs::read_to_string(stand.folder.join("acme.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["le"]["Certificates"].as_array().unwrap().len(), 1);
+    assert_eq!(stand.ca.orders(), 1);
 }
 
 #[test]
