@@ -29,9 +29,15 @@ demo: tools ## the whole thing on real parts, proven; KEEP=1 leaves it running t
 	cargo build --bin routecert --example demo --locked
 	@"$$CARGO_TARGET_DIR"/debug/examples/demo $(if $(KEEP),--keep)
 
+.PHONY: demo-file
+demo-file: check-programs ## the same without Kubernetes: files in, acme.json out; KEEP=1 as above
+	@tests/tools/build.sh pebble >/dev/null
+	cargo build --bin routecert --example demo-file --locked
+	@"$$CARGO_TARGET_DIR"/debug/examples/demo-file $(if $(KEEP),--keep)
+
 .PHONY: tools
 tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble, step-ca) once per version
-	@for module in cluster pebble step-ca traefik; do tests/tools/build.sh $$module >/dev/null; done
+	@for module in cluster pebble step-ca traefik traefik-store; do tests/tools/build.sh $$module >/dev/null; done
 
 .PHONY: fmt
 fmt: check-programs ## formats the code

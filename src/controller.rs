@@ -60,9 +60,18 @@ pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: Cancellat
     ready.send_replace(true);
     tell_unusable(&settings.config, &settings.metrics);
     let settings = Arc::new(settings);
-    let work = |fence| lead(Arc::clone(&settings), fence, stop.clone());
+    let work = |fence| Box::pin(lead(Arc::clone(&settings), fence, stop.clone()));
     match (settings.store.fence(), &settings.client) {
-        (Some(fence), _) => lease::until_stopped(&stop, work(fence)).await,
+        (Some(fence), _) => {
+            lease::until_stopped(&stop, work(fence)).await;
+            if !stop.is_cancelled() {
+                let place = settings.store.certificates_place();
+                tracing::error!(
+                    "{place}: the lock beside it was taken away: nothing is got or renewed any \
+                     more, what is held is served. Start anew, one process a store"
+                );
+            }
+        }
         (None, Some(client)) => {
             let me = settings.identity.clone();
             let mut lease =

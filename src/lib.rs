@@ -65,6 +65,12 @@
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status
 //!
+//! Without a cluster (`routecert run` with `providers.file`) the same records are in files, behind
+//! the same [`store::Store`]: certificates in Traefik's `acme.json`, states and accounts in
+//! `.state` beside it, the challenge table in memory. A lock on the file takes the place of the
+//! Lease, the log that of status. What is in an `acme.json`, and what [`cli`] imports, counts as
+//! issued by the resolver that it is filed under, and is removed only after a route has wanted it.
+//!
 //! An account's key is stored before it is registered, its URL after; a stored key is looked for at
 //! the CA before it is registered. Killed anywhere, the next
 //! driver reads the state and asks the CA for the stored order. Before S1 nothing but one

@@ -32,6 +32,7 @@ mod file_mode;
 mod files;
 mod front;
 mod hooks;
+mod imports;
 mod issuing;
 mod keeping;
 mod kinds;
