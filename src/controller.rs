@@ -45,19 +45,20 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Runs until `stop` is cancelled. Ready from the start: a controller that waits for the lease is
-/// as it should be.
+/// Runs until `stop` is cancelled. Ready is who leads and knows everything, and who waits for the
+/// lease: a controller that stands by is as it should be.
 pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
-    ready.send_replace(true);
     tell_unusable(&settings.config);
     let mut lease = lease::Lease::new(
         settings.client.clone(),
         &settings.namespace,
         settings.identity.clone(),
         settings.clock,
+        ready.clone(),
     );
     let settings = Arc::new(settings);
-    lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence, stop.clone())).await;
+    let term = Term { settings, ready, stopping: stop.clone() };
+    lease.lead(&stop, |fence| lead(term.clone(), fence)).await;
 }
 
 /// Each route that names such a resolver says so too.
@@ -72,10 +73,18 @@ fn tell_unusable(config: &Config) {
     }
 }
 
+/// What a term of leading is made of, beside the fence of its lease.
+#[derive(Clone)]
+struct Term {
+    settings: Arc<Settings>,
+    ready: watch::Sender<bool>,
+    stopping: CancellationToken,
+}
+
 /// One term: everything is read anew, nothing is kept from an earlier one.
-async fn lead(settings: Arc<Settings>, fence: Fence, stopping: CancellationToken) {
+async fn lead(term: Term, fence: Fence) {
     loop {
-        match begin(&settings, &fence, stopping.clone()).await {
+        match begin(&term, &fence).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!("cannot begin: {error}; tried again");
@@ -86,9 +95,8 @@ async fn lead(settings: Arc<Settings>, fence: Fence, stopping: CancellationToken
 }
 
 async fn begin(
-    settings: &Arc<Settings>,
+    Term { settings, ready, stopping }: &Term,
     fence: &Fence,
-    stopping: CancellationToken,
 ) -> Result<(), store::Error> {
     let own = &settings.config.own;
     let store =
@@ -118,9 +126,11 @@ async fn begin(
         reports: reported,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
+    let engine =
+        Engine { store, table, accounts, fence: fence.clone(), stopping: stopping.clone() };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
-    let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
+    let channels = (news, commands, ready.clone());
+    let leader = leader::Leader::new(Arc::clone(settings), engine, known, channels);
     run::run(leader, inputs).await;
     Ok(())
 }

@@ -34,6 +34,9 @@ pub use format::{
 };
 pub use table::Table;
 
+/// Objects of one answer to a list.
+const PAGE: u32 = 500;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{object}: somebody else wrote it; it is read again")]
@@ -193,10 +196,20 @@ impl Store {
     /// Every state record. One that cannot be read is an error of its own, not of the others.
     pub async fn states(&self) -> Result<Vec<Result<(Id, Versioned<State>), Error>>, Error> {
         let api = self.secrets(&self.controller_namespace);
-        let params = ListParams::default().labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
-        let object = format!("secrets of namespace {}", self.controller_namespace);
-        let list = api.list(&params).await.map_err(|error| Error::of(object, &error))?;
-        Ok(list.items.iter().filter_map(format::state).collect())
+        let label = format!("{LABEL_KIND}={}", format::KIND_STATE);
+        let mut params = ListParams::default().labels(&label).limit(PAGE);
+        let mut states = Vec::new();
+        loop {
+            let page = api.list(&params).await.map_err(|error| {
+                let object = format!("secrets of namespace {}", self.controller_namespace);
+                Error::of(object, &error)
+            })?;
+            states.extend(page.items.iter().filter_map(format::state));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(states);
+            }
+        }
     }
 
     /// The state as it is now, past any cache.

@@ -37,6 +37,7 @@ mod real_parts;
 mod refusals;
 mod resolvers;
 mod rules;
+mod size;
 mod sources;
 mod succession;
 mod surface;
