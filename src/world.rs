@@ -46,6 +46,13 @@ impl Changed {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "a look-up costs the same among few and among many; what is made of all of them is \
+              sorted, or the same in any order"
+)]
+type Routes = std::collections::HashMap<Key, Entry>;
+
 /// What is kept of a route.
 #[derive(Debug)]
 enum Entry {
@@ -91,7 +98,7 @@ pub struct World {
     services: Services,
     hosts: Hosts,
     wants: Wants,
-    routes: BTreeMap<Key, Entry>,
+    routes: Routes,
     /// Routes of other classes that may become ours when a class does.
     strangers: BTreeMap<Key, Route>,
     /// By namespace, routes of which it is not known what they would want if they were right.
@@ -112,7 +119,7 @@ impl World {
             services: Services::default(),
             hosts,
             wants: Wants::default(),
-            routes: BTreeMap::new(),
+            routes: Routes::default(),
             strangers: BTreeMap::new(),
             unclear: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -149,7 +156,8 @@ impl World {
         Some((&whole.route, &whole.derived))
     }
 
-    /// Routes that lead to something, be it a refusal, and with [`Purpose::Plan`] all others too.
+    /// Routes that lead to something, be it a refusal, and with [`Purpose::Plan`] all others too; in
+    /// no order.
     pub fn derived(&self) -> impl Iterator<Item = (&Route, &Derived)> {
         self.routes.values().filter_map(Entry::whole).map(|whole| (&whole.route, &whole.derived))
     }

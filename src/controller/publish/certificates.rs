@@ -43,7 +43,7 @@ pub(super) struct Certificates {
     controller: String,
     /// As the API server has them.
     observed: BTreeMap<Place, Observed>,
-    desired: BTreeMap<Place, Shown>,
+    desired: BTreeMap<Place, Box<Shown>>,
     /// In which namespace the AcmeCertificate of an id was published.
     namespaces: BTreeMap<Id, String>,
     complete: bool,
@@ -93,7 +93,7 @@ impl Certificates {
         };
         let place = place(shown.namespace.clone(), &id);
         self.namespaces.insert(id, shown.namespace.clone());
-        self.desired.insert(place.clone(), shown);
+        self.desired.insert(place.clone(), Box::new(shown));
         Some(place)
     }
 
