@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::api::{AcmeCertificate, LastError};
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
-use crate::cli::{Configuration, Failure, api_server, understood};
+use crate::cli::place::api_server;
+use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
 use crate::config::KubernetesCrd;
 

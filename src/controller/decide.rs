@@ -41,6 +41,7 @@ pub(super) async fn dirty(leader: &mut Leader) {
     if !leader.complete {
         leader.complete = true;
         tell(leader, News::Complete);
+        leader.ready.send_replace(true);
         tracing::info!(
             routes = leader.world.len(),
             certificates = leader.records.len(),
