@@ -28,22 +28,22 @@ enum Form {
 
 /// A line of the list, as `-o json` has it.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Line {
     code: &'static str,
     aliases: Vec<&'static str>,
     name: &'static str,
     built: bool,
     gone: bool,
-    /// For resolvers of the static configuration, not for CertificateResolvers.
-    static_only: bool,
 }
 
 /// All of one provider, as `-o json` has it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Whole {
     #[serde(flatten)]
     line: Line,
+    /// For resolvers of the static configuration, not for those that are objects.
+    static_only: bool,
     /// Of these sets one is needed; each variable is a list of the names that it goes by.
     required: Vec<Vec<Vec<&'static str>>>,
     optional: Vec<Variable>,
@@ -79,13 +79,17 @@ fn line(provider: Provider) -> Line {
         name: provider.name,
         built: provider.built,
         gone: provider.gone,
-        static_only: provider.is_of_the_machine(),
     }
 }
 
 fn whole(provider: Provider) -> Whole {
     let optional = provider.optional().map(|(name, default)| Variable { name, default });
-    Whole { required: provider.needed(), optional: optional.collect(), line: line(provider) }
+    Whole {
+        line: line(provider),
+        static_only: provider.is_of_the_machine(),
+        required: provider.needed(),
+        optional: optional.collect(),
+    }
 }
 
 fn unknown(code: &str) -> Failure {
@@ -133,7 +137,7 @@ fn table(lines: &[Line]) -> String {
 }
 
 fn for_people(whole: &Whole) -> String {
-    let Whole { line, required, optional } = whole;
+    let Whole { line, static_only, required, optional } = whole;
     let mut text = format!("{}: {}\n", line.code, line.name);
     if !line.aliases.is_empty() {
         text.extend(["aliases: ", &line.aliases.join(", "), "\n"]);
@@ -143,7 +147,7 @@ fn for_people(whole: &Whole) -> String {
         "yes" => "built: yes\n",
         _ => "built: no, this version cannot use it\n",
     });
-    if line.static_only {
+    if *static_only {
         text.push_str("for resolvers of the static configuration only\n");
     }
     let mut head = "\nrequired\n";
