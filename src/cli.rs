@@ -5,7 +5,9 @@ mod export;
 mod import;
 mod place;
 mod plan;
+mod providers;
 mod rule;
+mod status;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,6 +36,7 @@ use crate::cluster::Cluster;
 use crate::config;
 use crate::config::{Config, LogFormat, Problem, Reading, Sources, StoreKind};
 use crate::controller;
+use crate::metrics::{self, Metrics};
 use crate::proxy;
 use crate::proxy::Upstream;
 use crate::store::Store;
@@ -61,6 +64,11 @@ enum Command {
     Check(Check),
     /// Dry run: routes in; the certificates that they lead to, and every refusal, out
     Plan(plan::Arguments),
+    /// What is held, for which routes, until when, and what happens next; exits with 1 if anything
+    /// asked for is not ready
+    Status(status::Arguments),
+    /// The DNS providers, and the variables that each is told by
+    Providers(providers::Arguments),
     /// Take over the certificates of a Traefik's acme.json, without one order
     Import(import::Import),
     /// Write all certificates to an acme.json that Traefik reads
@@ -159,13 +167,15 @@ pub fn run(
 ) -> ExitCode {
     let process = |common: &Common, front| {
         let config = read(common, environment)?;
-        start(common, config, front, (host, clock))
+        start((common, environment), config, front, (host, clock))
     };
     let outcome = match &cli.command {
         Command::Crd => print_crds(),
         Command::Rule(question) => rule::run(question),
         Command::Check(check) => check.run(environment),
         Command::Plan(plan) => plan.run(environment),
+        Command::Status(status) => status.run(environment),
+        Command::Providers(providers) => providers.run(),
         Command::Import(import) => import.run(environment, clock()),
         Command::Export(export) => export.run(environment),
         Command::Controller(common) => process(common, None),
@@ -203,7 +213,7 @@ fn print_crds() -> Result<(), Failure> {
 }
 
 fn start(
-    common: &Common,
+    (common, environment): (&Common, &BTreeMap<String, String>),
     config: Config,
     front: Option<(&Front, Alone)>,
     (host, clock): (&str, fn() -> Timestamp),
@@ -222,12 +232,15 @@ fn start(
             StoreKind::File | StoreKind::Secrets => Some(connect(common, &config).await?),
         };
         let store = open_store(&config, kind, cluster.as_ref())?;
-        let process = Process { config, cluster, store, host: host.to_owned(), clock };
+        let environment = environment.clone();
+        let host = host.to_owned();
+        let metrics = Metrics::default();
+        let process = Process { config, cluster, store, host, clock, environment, metrics };
         match (front, upstream) {
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
             }
-            _ => process.control().await,
+            _ => Box::pin(process.control()).await,
         }
     });
     // A key that is being made (RSA8192: seconds) is of no use any more.
@@ -283,8 +296,10 @@ fn refused(problems: &[Problem]) -> Failure {
 
 fn start_log(config: &Config) {
     // rustls warns of clients that misbehave: a line a connection, for whoever likes to flood.
-    // kube_runtime repeats every failed list; our own watch names a trouble once.
-    let filter = format!("warn,rustls=error,kube_runtime=error,routecert={}", config.log.level);
+    // kube_runtime repeats every failed list; our own watch names a trouble once. kube_client shows
+    // whole objects, Secrets too, that it cannot read.
+    let quiet = "rustls=error,kube_runtime=error,kube_client=error";
+    let filter = format!("warn,{quiet},routecert={}", config.log.level);
     let filter = EnvFilter::new(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -310,13 +325,16 @@ struct Process {
     store: Store,
     host: String,
     clock: fn() -> Timestamp,
+    environment: BTreeMap<String, String>,
+    metrics: Metrics,
 }
 
 impl Process {
     async fn control(self) -> Result<(), Failure> {
         let stop = stop_on_signals()?;
         let (sender, ready) = watch::channel(false);
-        let health = admin::serve(&self.config.own.admin_address, is_ready(ready));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_ready(ready), self.measured());
         tokio::select! {
             () = controller::run(self.controller_settings(), sender, stop) => {}
             () = forever(health) => {}
@@ -333,7 +351,8 @@ impl Process {
             drain: DRAIN,
         };
         let (sender, listening) = watch::channel(None);
-        let health = admin::serve(&self.config.own.admin_address, is_listening(listening));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_listening(listening), self.measured());
         let serving = proxy::run(settings, self.inputs(), sender, stop.clone());
         let controlling = async {
             if alone == Alone::No {
@@ -356,6 +375,11 @@ impl Process {
         }
     }
 
+    fn measured(&self) -> admin::Measured {
+        let metrics = self.metrics.clone();
+        (Arc::new(move || metrics.text()), metrics::CONTENT_TYPE)
+    }
+
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
             config: self.config.clone(),
@@ -365,6 +389,8 @@ impl Process {
             // Pods on the host network share a name, and every container has process 1.
             identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
             clock: self.clock,
+            environment: self.environment.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 

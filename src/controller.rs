@@ -13,6 +13,7 @@ mod resolvers;
 mod run;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -24,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
 use crate::config::Config;
-use crate::issue::{Accounts, Engine};
+use crate::issue::{Accounts, Engine, Records};
+use crate::metrics::Metrics;
 use crate::source;
 use crate::store;
 use crate::store::{Store, Table};
@@ -41,6 +43,9 @@ pub struct Settings {
     /// Who we are in the lease: different for every process.
     pub identity: String,
     pub clock: fn() -> Timestamp,
+    /// Variables of the process, where DNS providers have their credentials.
+    pub environment: BTreeMap<String, String>,
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Settings {
@@ -53,7 +58,7 @@ impl std::fmt::Debug for Settings {
 /// as it should be.
 pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
     ready.send_replace(true);
-    tell_unusable(&settings.config);
+    tell_unusable(&settings.config, &settings.metrics);
     let settings = Arc::new(settings);
     let work = |fence| Box::pin(lead(Arc::clone(&settings), fence, stop.clone()));
     match (settings.store.fence(), &settings.client) {
@@ -78,14 +83,16 @@ pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: Cancellat
 }
 
 /// Each route that names such a resolver says so too.
-fn tell_unusable(config: &Config) {
+fn tell_unusable(config: &Config, metrics: &Metrics) {
     for (name, resolver) in &config.resolvers {
-        // What is wrong in the file itself was told when it was read.
-        if let Ok(resolver) = resolver
-            && let Err(why) = resolver.clone().usable()
-        {
-            tracing::error!("certificatesResolvers.{name} cannot be used: {why}");
-        }
+        let usable = match resolver {
+            Ok(resolver) => resolver.clone().usable().inspect_err(|why| {
+                tracing::error!("certificatesResolvers.{name} cannot be used: {why}");
+            }),
+            // Told when the file was read.
+            Err(why) => Err(why.clone()),
+        };
+        metrics.resolver(name, Some(usable.is_ok()));
     }
 }
 
@@ -115,6 +122,7 @@ async fn begin(
     let (commands, received_commands) = mpsc::unbounded_channel();
     let (reports, reported) = mpsc::unbounded_channel();
     let (wanted, is_wanted) = watch::channel(false);
+    let (told, is_told) = mpsc::unbounded_channel();
     let client = settings.client.as_ref();
     if let Some(client) = client {
         let publisher = publish::Publisher::new(
@@ -139,14 +147,35 @@ async fn begin(
             |client| resolvers::secrets(client, &settings.namespace, is_wanted),
         ),
         reports: reported,
+        told: is_told,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
+    let txt = Arc::new(Records::new(settings.environment.clone()));
+    let fence = fence.clone();
+    let engine = Engine { store, table, accounts, records: txt, fence, told, stopping };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
     let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
+    // Dropped with the term, however that ends.
+    let _term = Term::begin(settings.metrics.clone());
     run::run(leader, inputs).await;
     drop(reports);
     Ok(())
+}
+
+/// What is measured of one term.
+struct Term(Metrics);
+
+impl Term {
+    fn begin(metrics: Metrics) -> Self {
+        metrics.begin_term();
+        Self(metrics)
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.end_term();
+    }
 }
 
 /// Where certificates are shown: where routes are read, and at home what the configuration itself

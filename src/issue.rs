@@ -5,31 +5,55 @@
 //! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
 
 mod accounts;
+mod records;
 
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::stream;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
-use crate::acme::Account;
-use crate::cert::{Certificate, Facts, Id, Key};
+use crate::acme::{Account, RetryAfter, Waited};
+use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
+use crate::challenge;
+use crate::challenge::Answer;
 use crate::cluster::Fence;
+use crate::dns;
+use crate::dns::Turn;
 use crate::name::Names;
 use crate::order;
-use crate::order::{Effect, Event, Failure, FailureKind, Pending, State, Unproven};
-use crate::resolver::Resolver;
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Proof, Record, State};
+use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, OpenFailed};
+pub use records::Records;
 
-/// One issuance needs about ten steps; a CA that leads in circles is left after this many.
+/// One issuance needs about ten steps, and some for each name whose record has to wait for another
+/// one; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+const MAX_STEPS_A_NAME: usize = 6;
+/// An order that the CA works on is asked for again after this long, if it names no time.
+const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
+/// An order that says nothing of its end is given up after this long.
+const ORDER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+/// How often one chain that cannot be used is fetched anew, before another order is placed.
+const BAD_CHAINS: usize = 3;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Names of one certificate that are proven at once.
+const PROVEN_AT_ONCE: usize = 32;
+
+/// How long an answer stays valid in the challenge table if nobody takes it away.
+const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What drivers share.
 #[derive(Debug, Clone)]
@@ -37,7 +61,10 @@ pub struct Engine {
     pub store: Store,
     pub table: Table,
     pub accounts: Arc<Accounts>,
+    pub records: Arc<Records>,
     pub fence: Fence,
+    /// What is to be shown of an order that is under way.
+    pub told: mpsc::UnboundedSender<(Id, String)>,
     /// The process is about to leave: no new step begins, one that may be cut off is.
     pub stopping: CancellationToken,
 }
@@ -63,6 +90,13 @@ pub enum Outcome {
     },
     /// The failure is recorded in the state.
     Failed(Versioned<State>),
+    /// The CA works on the order: no failure; go on with it then.
+    Waiting {
+        state: Versioned<State>,
+        until: Timestamp,
+    },
+    /// The TXT records that an earlier order left are gone.
+    Tidied(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -74,8 +108,12 @@ enum Stop {
     Acme(#[from] acme::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
     #[error("{message}")]
     GiveUp { kind: FailureKind, message: String },
+    #[error("the CA works on the order")]
+    Waiting(Timestamp),
     #[error("this controller no longer leads")]
     Fenced,
     #[error("this controller is stopping")]
@@ -92,7 +130,21 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     };
     match driver.run().await {
         Ok(facts) => Outcome::Issued { state: driver.versioned(), facts },
+        Err(Stop::Waiting(until)) => Outcome::Waiting { state: driver.versioned(), until },
         Err(stop) => driver.record(stop).await,
+    }
+}
+
+/// Unsets the TXT records that an earlier order left, and no more.
+pub async fn tidy(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outcome {
+    let mut driver = match Driver::begin(engine, job, clock).await {
+        Ok(driver) => driver,
+        Err(error) => return Outcome::Interrupted(error.to_string()),
+    };
+    match driver.sweep().await {
+        Err(stop) => Outcome::Interrupted(stop.to_string()),
+        Ok(()) if driver.state.records.is_empty() => Outcome::Tidied(driver.versioned()),
+        Ok(()) => Outcome::Interrupted("TXT records of an earlier order are left".to_owned()),
     }
 }
 
@@ -103,6 +155,12 @@ struct Driver<'a> {
     state: State,
     version: Option<String>,
     account: Option<Account>,
+    /// Challenges that can be used, the best first.
+    kinds: Vec<ChallengeKind>,
+    /// Of a DNS provider that has one record after another.
+    turn: Option<Turn>,
+    /// Records that were left have been tried to unset.
+    swept: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -118,27 +176,42 @@ impl<'a> Driver<'a> {
         };
         // An order at another CA than the resolver's is of no use any more.
         state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
-        Ok(Self { engine, job, clock, state, version, account: None })
+        let kinds = job.resolver.challenges.kinds();
+        let (account, turn, swept) = (None, None, false);
+        Ok(Self { engine, job, clock, state, version, account, kinds, turn, swept })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
         self.check_basis().await?;
         let mut event = Event::Begin;
-        for _ in 0..MAX_STEPS {
-            let (state, effect) = order::next(&self.state, event);
+        let mut pause = Duration::from_millis(500);
+        let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
+        let most = MAX_STEPS + MAX_STEPS_A_NAME * self.job.names.len();
+        for _ in 0..most {
+            let (state, effect) = order::next(&self.state, event, &self.kinds);
+            if matches!(effect, Effect::Place) && state.tried != self.state.tried {
+                self.tell_fallback(&state);
+            }
             self.store(state).await?;
+            if !effect.proves() {
+                self.sweep().await?;
+            }
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
-                Err(Stop::Acme(acme::Error::OtherState(_))) => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                Err(Stop::Acme(acme::Error::OtherState(_))) if Instant::now() < patient_until => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
                     Event::Begin
+                }
+                Err(Stop::Acme(acme::Error::OtherState(_))) => {
+                    return Err(self.go_on_later(None, None).await?);
                 }
                 Err(stop) => return Err(stop),
             };
         }
-        let message = format!("the order did not end after {MAX_STEPS} steps");
+        let message = format!("the order did not end after {most} steps");
         Err(Stop::GiveUp { kind: FailureKind::Refused, message })
     }
 
@@ -195,17 +268,15 @@ impl<'a> Driver<'a> {
         let event = match effect {
             Effect::Place => self.place().await?,
             Effect::Look(pending) => {
-                let now = (self.clock)();
-                Event::Seen(self.account().await?.look(&pending.url, now).await?)
+                let view = self.account().await?.look(&pending.url).await?;
+                Event::Seen { view, at: (self.clock)() }
             }
-            Effect::Present(unproven) => self.present(unproven).await?,
-            Effect::Prove(unproven) => self.prove(unproven).await?,
-            Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
+            Effect::Locate(proofs) => self.locate(proofs).await?,
+            Effect::Record(proofs) => self.set(proofs).await?,
+            Effect::Present(proofs) => self.present(proofs).await?,
+            Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
-            Effect::Await(pending) => {
-                self.account().await?.wait(&pending.url, POLL_LIMIT).await?;
-                Event::Begin
-            }
+            Effect::Await(pending) => self.wait(&pending).await?,
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
             Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
@@ -219,7 +290,8 @@ impl<'a> Driver<'a> {
         let key = self.new_key().await?;
         let account = self.account().await?;
         self.may_act()?;
-        let url = account.place(&self.job.names).await?;
+        let profile = self.job.resolver.profile.as_deref();
+        let url = account.place(&self.job.names, profile, None).await?;
         tracing::info!(names = %self.job.names, order = %url, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
         let ca = self.job.resolver.ca_server.clone();
@@ -235,51 +307,132 @@ impl<'a> Driver<'a> {
             .map_err(|error| failed(error.to_string()))
     }
 
-    async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let answers = unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
-        self.engine.table.present(answers).await?;
-        let http = self.job.resolver.challenges.http.as_ref();
-        tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
-        Ok(Event::Presented(unproven))
-    }
-
-    /// Whatever becomes of it, the answers are taken away next.
-    async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let proved = self.account().await?.prove(&pending.url, &unproven, POLL_LIMIT).await;
-        if let Err(error) = proved {
-            self.withdraw(&unproven).await?;
-            return Err(error.into());
+    async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
+        let expires = (self.clock)() + ANSWER_LIVES;
+        let answers = proofs.iter().filter_map(|proof| {
+            let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
+            Some((table_key(proof)?, Answer { name, answer, expires }))
+        });
+        let answers: Vec<(String, Answer)> = answers.collect();
+        if !answers.is_empty() {
+            self.engine.table.present(answers).await?;
         }
-        Ok(Event::Settled(unproven))
+        let delay = tokio::time::sleep(self.delay(&proofs));
+        futures::future::try_join(self.await_records(&proofs), delay.map(Ok)).await?;
+        Ok(Event::Presented(proofs))
     }
 
-    async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
-        let tokens = unproven.iter().map(|one| one.token.clone()).collect();
-        self.engine.table.withdraw(tokens).await?;
-        Ok(Event::Withdrawn)
+    /// The longest that is set for one of the challenges.
+    fn delay(&self, proofs: &[Proof]) -> Duration {
+        let challenges = &self.job.resolver.challenges;
+        let of = |proof: &Proof| match proof.kind {
+            ChallengeKind::Http01 => challenges.http.as_ref().map(|http| http.delay),
+            ChallengeKind::TlsAlpn01 => challenges.tls.as_ref().map(|tls| tls.delay),
+            ChallengeKind::Dns01 => None,
+        };
+        proofs.iter().filter_map(of).max().unwrap_or_default()
+    }
+
+    /// Whatever becomes of it, each answer is taken away, and none later than it is settled.
+    async fn prove(&mut self, proofs: &[Proof]) -> Result<Event, Stop> {
+        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
+        let account = self.account().await?;
+        let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
+        let each: Vec<_> = each.collect();
+        let all: Vec<Result<Option<Record>, Stop>> =
+            stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
+        self.turn = None;
+        let gone = all.into_iter().collect::<Result<Vec<Option<Record>>, Stop>>()?;
+        Ok(Event::Settled(gone.into_iter().flatten().collect()))
+    }
+
+    /// The record that is gone with it.
+    async fn prove_one(
+        &self,
+        account: &Account,
+        pending: &Pending,
+        proof: &Proof,
+    ) -> Result<Option<Record>, Stop> {
+        let chosen = slice::from_ref(&proof.chosen);
+        let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        let gone = self.unset_of(proof).await;
+        if let Some(key) = table_key(proof) {
+            self.engine.table.withdraw(vec![key]).await?;
+        }
+        proved?;
+        Ok(gone)
+    }
+
+    /// Shown until the order is over.
+    fn tell(&self, text: &str) {
+        // The leader ends before its workers only when it leads no more.
+        drop(self.engine.told.send((self.job.id.clone(), order::shown(text))));
+    }
+
+    fn tell_fallback(&self, state: &State) {
+        for tried in state.tried.iter().filter(|tried| !self.state.tried.contains(tried)) {
+            let (name, kind) = (&tried.name, tried.kind.as_str());
+            tracing::warn!(
+                "{name} could not be proven by {kind}; a new order takes the next challenge. {}",
+                tried.message
+            );
+        }
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let csr = pending.key.csr(&self.job.names).map_err(|error| Stop::GiveUp {
+        let extras = CsrExtras {
+            email_addresses: self.job.resolver.email_addresses.clone(),
+            no_common_name: self.job.resolver.disable_common_name,
+        };
+        let csr = pending.key.csr(&self.job.names, &extras).map_err(|error| Stop::GiveUp {
             kind: FailureKind::Refused,
             message: format!("no signing request can be made: {error}"),
         })?;
-        self.account().await?.finalize(&pending.url, &csr).await?;
-        Ok(Event::Begin)
+        let view = self.account().await?.finalize(&pending.url, &csr).await?;
+        let at = (self.clock)();
+        Ok(view.map_or(Event::Begin, |view| Event::Seen { view, at }))
+    }
+
+    /// Not longer than `certificateTimeout`; the order goes on after that.
+    async fn wait(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let limit = self.job.resolver.certificate_timeout;
+        match self.account().await?.wait(&pending.url, limit).await? {
+            Waited::Settled => Ok(Event::Begin),
+            Waited::Open { retry_after, expires } => {
+                Err(self.go_on_later(retry_after, expires).await?)
+            }
+        }
+    }
+
+    /// `Err`: the order is past its end.
+    async fn go_on_later(
+        &mut self,
+        retry_after: Option<RetryAfter>,
+        expires: Option<Timestamp>,
+    ) -> Result<Stop, Stop> {
+        let now = (self.clock)();
+        let placed_at = self.state.pending.as_ref().map_or(now, |pending| pending.placed_at);
+        let ends = expires.unwrap_or(placed_at + ORDER_LIVES);
+        if now >= ends {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
+            let message = format!("the CA did not finish the order before it ended at {ends}");
+            return Err(Stop::GiveUp { kind: FailureKind::Refused, message });
+        }
+        Ok(Stop::Waiting(retry_after.unwrap_or(ASK_AGAIN).resolve(now).min(ends)))
     }
 
     async fn download(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let chain = self.account().await?.download(&pending.url).await?;
-        match Certificate::parse(&chain, pending.key.pem()) {
-            Ok(certificate) => Ok(Event::Downloaded(certificate)),
-            Err(error) => {
-                let state = State { pending: None, ..self.state.clone() };
-                self.store(state).await?;
-                let message = format!("the CA sent a chain that cannot be used: {error}");
-                Err(Stop::GiveUp { kind: FailureKind::Refused, message })
-            }
+        let preferred = self.job.resolver.preferred_chain.as_deref();
+        let chain = self.account().await?.download(&pending.url, preferred).await;
+        let parsed = chain.and_then(|chain| {
+            Certificate::parse(&chain, pending.key.pem())
+                .map_err(|error| acme::Error::BadChain(error.to_string()))
+        });
+        let failed = self.state.failures.len() + 1;
+        if matches!(parsed, Err(acme::Error::BadChain(_))) && failed >= BAD_CHAINS {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
         }
+        Ok(Event::Downloaded(parsed?))
     }
 
     /// K1, conditional on what is there now; already there after a crash: nothing to write.
@@ -312,7 +465,7 @@ impl<'a> Driver<'a> {
         if let Some(account) = &self.account {
             return Ok(account.clone());
         }
-        let account = self.engine.accounts.open(&self.job.resolver, &self.engine.fence).await?;
+        let account = self.engine.accounts.opened(&self.job.resolver, &self.engine.fence).await?;
         self.account = Some(account.clone());
         Ok(account)
     }
@@ -325,12 +478,19 @@ impl<'a> Driver<'a> {
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) => {
+            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) | Stop::Waiting(_) => {
                 return Outcome::Interrupted(stop.to_string());
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
+            Stop::Dns(dns::Error::Busy { retry_after: Some(wait), .. }) => {
+                (FailureKind::Unreachable, Some(RetryAfter::In(*wait).resolve(at)))
+            }
+            Stop::Dns(_) => (FailureKind::Unreachable, None),
         };
+        if let Err(error) = self.sweep().await {
+            return Outcome::Interrupted(format!("{stop}; and: {error}"));
+        }
         let message = order::shown(&stop.to_string());
         let mut state = self.state.clone();
         if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {
@@ -352,12 +512,25 @@ impl<'a> Driver<'a> {
             acme::Error::RateLimited { retry_after, .. } => {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
             }
-            acme::Error::AccountGone(_) => {
+            acme::Error::AccountGone(_) | acme::Error::KeyRefused(_) => {
                 self.engine.accounts.forget(&self.job.resolver).await;
+                (FailureKind::Unreachable, None)
+            }
+            // The order is still there: its chain is fetched again.
+            acme::Error::BadChain(_) if self.state.pending.is_some() => {
                 (FailureKind::Unreachable, None)
             }
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),
             _ => (FailureKind::Refused, None),
         }
+    }
+}
+
+/// The entry of the challenge table that answers it, if it is one of the table's.
+fn table_key(proof: &Proof) -> Option<String> {
+    match proof.kind {
+        ChallengeKind::Http01 => Some(proof.token.clone()),
+        ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
+        ChallengeKind::Dns01 => None,
     }
 }

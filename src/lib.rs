@@ -35,11 +35,11 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`name`], [`provider`] | pure |
+//! | 0 | [`name`], [`provider`], [`metrics`] | the first two pure |
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
-//! | 4 | [`api`], [`config`], [`challenge`] | pure, but for the files that [`config::read`] reads |
+//! | 4 | [`api`], [`config`], [`challenge`], [`dns`] | the first three pure, but for the files that [`config::read`] reads |
 //! | 5 | [`route`], [`order`], [`cluster`] | the first two pure |
 //! | 6 | [`source`], [`world`], [`acme`], [`store`] | `world` pure |
 //! | 7 | [`plan`], [`issue`] | `plan` pure |
@@ -69,7 +69,8 @@
 //! Lease, the log that of status. What is in an `acme.json`, and what [`cli`] imports, counts as
 //! issued by the resolver that it is filed under, and is removed only after a route has wanted it.
 //!
-//! An account's key is stored before it is registered, its URL after. Killed anywhere, the next
+//! An account's key is stored before it is registered, its URL after; a stored key is looked for at
+//! the CA before it is registered. Killed anywhere, the next
 //! driver reads the state and asks the CA for the stored order. Before S1 nothing but one
 //! unfinished order is lost; after K1 only S4 is missing.
 //!
@@ -101,8 +102,10 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod dns;
 pub mod http;
 pub mod issue;
+pub mod metrics;
 pub mod name;
 pub mod order;
 pub mod plan;

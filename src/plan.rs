@@ -76,6 +76,8 @@ pub struct View {
     pub message: String,
     pub not_after: Option<Timestamp>,
     pub renewal: Option<Timestamp>,
+    /// When it is tried again after a failure.
+    pub retry: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +137,9 @@ fn wanted(question: &Question<'_>, names: &Names) -> Decision {
     }
     let Some((why, message)) = reason_to_issue(question, names) else { return keep(question) };
     if let Some((blocked, until, message)) = blocked(question) {
-        return still(question, blocked, message, Some(until));
+        let mut decision = still(question, blocked, message, Some(until));
+        decision.view.retry = Some(round(until));
+        return decision;
     }
     let decision = still(question, why, message, None);
     Decision { step: Step::Issue, ..decision }
@@ -241,6 +245,7 @@ fn still(question: &Question<'_>, why: Why, message: String, wake: Option<Timest
         message,
         not_after: facts.map(|facts| facts.not_after),
         renewal: renewal.filter(|_| question.wanted.is_some()).map(round),
+        retry: None,
     };
     // What is shown changes when a certificate expires, even if nothing can be done about it.
     Decision { step: Step::Nothing, wake: wake.into_iter().chain(expiry).min(), view }
@@ -311,5 +316,7 @@ fn round(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

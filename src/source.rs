@@ -1,6 +1,7 @@
 //! Objects of the cluster and files → [`route::read`], for everything that follows routes.
 
 pub mod files;
+mod labels;
 mod listings;
 pub mod manifests;
 
@@ -215,6 +216,7 @@ where
     }
 }
 
+/// Of the provider that reads these objects.
 fn label_selector(config: &Config, what: What) -> Option<String> {
     match what {
         What::Routes(Kind::Ingress) => config.kubernetes_ingress.as_ref()?.label_selector.clone(),

@@ -117,6 +117,8 @@ pub struct Versioned<T> {
 pub struct AccountRecord {
     pub key: Key,
     pub url: Option<String>,
+    /// Mail addresses that the CA has as its contact, by the resolver that names them.
+    pub contacts: BTreeMap<String, String>,
 }
 
 /// What identifies a certificate beyond its content.
@@ -283,6 +285,17 @@ impl Store {
     /// By resolver.
     pub async fn foreign_accounts(&self) -> Result<BTreeMap<String, String>, Error> {
         Ok(self.list(Kind::Foreign).await?.iter().map(format::foreign).collect())
+    }
+
+    /// A value that a resolver names; `Err(Missing)` if there is none, or nothing in it.
+    pub async fn credential(&self, name: &str, key: &str) -> Result<Vec<u8>, Error> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.credential(name, key).await,
+            Backend::Files(_) => {
+                let cause = "credentials in Secrets are for records in a cluster".to_owned();
+                Err(Error::Missing { object: format!("Secret {name}"), cause })
+            }
+        }
     }
 
     /// The challenge table: each shard's present content, again at each change.

@@ -81,15 +81,10 @@ impl Arguments {
     }
 
     fn read_manifests(&self, config: &Config, planner: &mut Planner<'_>) -> Result<(), Failure> {
-        let mut found = Manifests::default();
+        let failed = |error: manifests::Error| Failure::Configuration(error.to_string());
+        let mut found = Manifests::new(config).map_err(failed)?;
         for path in &self.filenames {
-            manifests::read(path, config.default_rule_syntax, &mut found)
-                .map_err(|error| Failure::Configuration(error.to_string()))?;
-        }
-        if let Some(selector) = selector(config).filter(|_| !found.events.is_empty()) {
-            planner.warnings.push(format!(
-                "labelSelector `{selector}` is not applied to manifests; --cluster applies it"
-            ));
+            manifests::read(path, &mut found).map_err(failed)?;
         }
         if !found.has_classes && !self.cluster {
             // Manifests are often a part of the whole.
@@ -98,6 +93,7 @@ impl Arguments {
         if !self.cluster {
             planner.world.judge_services(Judged::WhereAnyIsKnown);
         }
+        planner.warnings.append(&mut found.warnings);
         planner.old(&found.old);
         for event in found.events {
             if is_read(config, &event) {
@@ -132,11 +128,6 @@ impl Arguments {
             Ok(planner)
         })
     }
-}
-
-fn selector(config: &Config) -> Option<&String> {
-    let crd = config.kubernetes_crd.as_ref().and_then(|crd| crd.label_selector.as_ref());
-    crd.or_else(|| config.kubernetes_ingress.as_ref()?.label_selector.as_ref())
 }
 
 /// Whether a provider that is switched on reads the object.

@@ -62,6 +62,10 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     if decision.step == Step::Issue && decision.view.reason == Why::NotIssued {
         decision.view.reason = Why::Issuing;
     }
+    if let Some(told) = leader.records.told(id) {
+        let message = &mut decision.view.message;
+        *message = if message.is_empty() { told.to_owned() } else { format!("{message}; {told}") };
+    }
     show(leader, id, want.as_ref(), &decision);
     fill_copies(leader, id, want.as_ref());
     let hold_ends = leader.records.hold_ends(id, leader.settings.config.own.host_hold);
@@ -78,6 +82,7 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
         leader.inherited.remove(id);
     }
     match decision.step {
+        Step::Nothing if begin_to_tidy(leader, id) => {}
         Step::Nothing => store_wishes(leader, id).await,
         Step::Issue if adopt::adopt(leader, id, want.as_ref()).await => {}
         Step::Issue => begin(leader, id, want.as_ref(), now),
@@ -134,10 +139,12 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
 
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
     let shown = verdict::certificate(leader, id, want, &decision.view);
+    let view = &decision.view;
+    leader.measure(id, shown.as_ref().map(|_| (view.ready, view.reason.as_str())));
     if shown.is_none() && leader.records.state(id).is_none() {
         leader.records.forget(id);
     } else {
-        leader.records.show(id, decision.view.clone());
+        leader.records.show(id, view.clone());
     }
     tell(leader, News::Certificate { id: id.clone(), shown });
     for key in want.into_iter().flat_map(|want| &want.routes) {
@@ -147,9 +154,18 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
 
 fn tell_route(leader: &mut Leader, key: &Key) {
     let news = verdict::route(leader, key);
+    let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
+    let refused = verdict.filter(|verdict| verdict.refused);
+    // A route of which nothing is said yet is as it was.
+    if news.is_some() || leader.world.route(key).is_none() {
+        let reason = refused.map(|verdict| verdict.reason);
+        let before = match reason {
+            Some(reason) => leader.refused.insert(key.clone(), reason),
+            None => leader.refused.remove(key),
+        };
+        leader.settings.metrics.route(before, reason);
+    }
     if key.kind.resource().is_none() {
-        let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
-        let refused = verdict.filter(|verdict| verdict.refused);
         leader.journal.note(key, refused.map(|it| (it.reason, it.message.as_str())));
     }
     tell(leader, News::Route { key: key.clone(), news });
@@ -203,27 +219,69 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
         leader.wake(id, Some(now + jiff::SignedDuration::from_hours(1)));
         return;
     };
+    let resolver =
+        Resolver { key_type: want.key_type.unwrap_or(resolver.key_type), ..resolver.clone() };
+    if want.names.iter().any(|name| leader.in_flight.contains_key(name)) {
+        leader.waiting.insert(id.clone());
+        return;
+    }
+    leader.in_flight.extend(want.names.iter().map(|name| (name.clone(), id.clone())));
     let job = Job {
         id: id.clone(),
         owner: want.owner.clone(),
         names: want.names.clone(),
         kinds: kinds(leader, id, want),
-        resolver: Resolver {
-            key_type: want.key_type.unwrap_or(resolver.key_type),
-            ..resolver.clone()
-        },
+        resolver,
         basis: leader.records.fingerprint(id),
     };
+    start(leader, job, Work::Issue);
+}
+
+/// TXT records that an order left, and that could not be unset then.
+fn begin_to_tidy(leader: &mut Leader, id: &Id) -> bool {
+    let Some(state) = leader.records.state(id).filter(|state| !state.records.is_empty()) else {
+        return false;
+    };
+    let Some(resolver) = leader.world.resolver(&state.resolver) else { return false };
+    let job = Job {
+        id: id.clone(),
+        owner: state.owner.clone(),
+        names: state.names.clone(),
+        kinds: state.kinds.clone(),
+        resolver: resolver.clone(),
+        basis: None,
+    };
+    start(leader, job, Work::Tidy);
+    true
+}
+
+enum Work {
+    Issue,
+    Tidy,
+}
+
+fn start(leader: &mut Leader, job: Job, work: Work) {
+    let id = job.id.clone();
     leader.busy.insert(id.clone());
     let engine = leader.engine.clone();
-    let places = leader.places.entry(want.resolver.clone());
-    let places = Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))));
+    let (resolver, owner) = (&job.resolver.name, &job.owner);
+    let mut places_of = |queue: (String, Option<String>)| {
+        let places = leader.places.entry(queue);
+        Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))))
+    };
+    let all = places_of((resolver.clone(), None));
+    let own = places_of((resolver.clone(), Some(owner.clone())));
     let clock = leader.settings.clock;
     let task = leader.workers.spawn(async move {
-        let _place = places.acquire_owned().await;
-        issue::drive(&engine, &job, clock).await
+        // So that others wait for no more than what is under way, however many one has.
+        let _turn = own.acquire_owned().await;
+        let _place = all.acquire_owned().await;
+        match work {
+            Work::Issue => issue::drive(&engine, &job, clock).await,
+            Work::Tidy => issue::tidy(&engine, &job, clock).await,
+        }
     });
-    leader.jobs.insert(task.id(), id.clone());
+    leader.jobs.insert(task.id(), id);
 }
 
 /// The same for the same certificate, so that a restart does not move its renewal.

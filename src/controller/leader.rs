@@ -18,12 +18,14 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
+use crate::metrics::Standing;
+use crate::name::Name;
 use crate::order::State;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
 use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, Purpose, World};
+use crate::world::{Changed, Grants, Purpose, World};
 
 /// Gone with its lease: the next leader reads everything anew.
 pub(super) struct Leader {
@@ -38,19 +40,26 @@ pub(super) struct Leader {
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) listings: Listings,
     pub(super) journal: Journal,
+    /// Why a route is refused, of those that are.
+    pub(super) refused: BTreeMap<Key, &'static str>,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
     pub(super) wakes: BTreeSet<(Timestamp, Id)>,
     pub(super) wake_of: BTreeMap<Id, Timestamp>,
     pub(super) busy: BTreeSet<Id>,
+    /// Names of running orders: what a CA and the proxies know of a name is of one order.
+    pub(super) in_flight: BTreeMap<Name, Id>,
+    /// Certificates that wait for a name of theirs to be out of another's order.
+    pub(super) waiting: BTreeSet<Id>,
     /// Orders of an earlier leader that are being gone on with.
     pub(super) inherited: BTreeSet<Id>,
     pub(super) complete: bool,
     pub(super) workers: JoinSet<Outcome>,
     pub(super) jobs: BTreeMap<tokio::task::Id, Id>,
-    /// By resolver, so that a CA that does not answer holds up nobody else's orders.
-    pub(super) places: BTreeMap<String, Arc<Semaphore>>,
+    /// By resolver, so that a CA that does not answer holds up nobody else's orders; and by resolver
+    /// and namespace, so that nobody stands in the queue with thousands.
+    pub(super) places: BTreeMap<(String, Option<String>), Arc<Semaphore>>,
 }
 
 impl Leader {
@@ -64,6 +73,9 @@ impl Leader {
         let inherited = records.pending();
         let own = &settings.config.own;
         let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
+        if source::places(&settings.config).iter().any(|place| place.what == What::Resolvers) {
+            world.learn(Grants::Unread);
+        }
         for id in records.ids() {
             world.hold(&id, records.holding(&id, own.host_hold, (settings.clock)()));
         }
@@ -77,11 +89,14 @@ impl Leader {
             filled: BTreeMap::new(),
             listings,
             journal: Journal::default(),
+            refused: BTreeMap::new(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
             wake_of: BTreeMap::new(),
             busy: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             inherited,
             complete: false,
             workers: JoinSet::new(),
@@ -125,6 +140,10 @@ impl Leader {
         match what {
             What::Services => self.world.judge_services(self.listings.judged()),
             What::Classes if refused => self.world.believe_classes(),
+            // Without the kind, or the right to it, there is none. What was read once holds.
+            What::Resolvers if refused || matches!(listing, Listing::Complete) => {
+                self.world.learn(Grants::Read)
+            }
             What::Classes | What::Resolvers => Changed::default(),
             What::Routes(_) | What::Files => {
                 // What nobody seemed to want may go now, or has to stay.
@@ -148,6 +167,11 @@ impl Leader {
 
     fn settle_resolver(&mut self, name: &str) -> Changed {
         let news = self.resolvers.news(name);
+        if !self.settings.config.resolvers.contains_key(name) {
+            let usable =
+                self.resolvers.is_known(name).then(|| news.as_ref().is_some_and(|it| it.ready));
+            self.settings.metrics.resolver(name, usable);
+        }
         // The publisher ends with this leader.
         drop(self.news.send(News::Resolver { name: name.to_owned(), news }));
         match self.resolvers.news_for_world(name) {
@@ -199,6 +223,12 @@ impl Leader {
         self.filled.insert(report.place, (report.id, report.result));
     }
 
+    /// What is shown of an order while it is under way.
+    pub(super) fn take_told(&mut self, id: Id, text: String) {
+        self.records.tell(&id, Some(text));
+        self.dirty.ids.insert(id);
+    }
+
     /// A worker that panicked is as one that was interrupted.
     pub(super) fn take_worker(&mut self, done: Result<(tokio::task::Id, Outcome), JoinError>) {
         let (task, outcome) = match done {
@@ -212,6 +242,10 @@ impl Leader {
 
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.count(id, &outcome);
+        self.records.tell(id, None);
+        self.in_flight.retain(|_, holder| holder != id);
+        self.dirty.ids.append(&mut self.waiting);
         match outcome {
             Outcome::Issued { state, facts } => {
                 self.records.unpause(id);
@@ -225,6 +259,16 @@ impl Leader {
                 }
                 self.records.put_state(id, state);
             }
+            Outcome::Waiting { state, until } => {
+                self.records.unpause(id);
+                tracing::info!(names = %state.value.names, %until, "the CA works on the order");
+                self.records.put_state(id, state);
+                self.records.pause_until(id, until);
+            }
+            Outcome::Tidied(state) => {
+                self.records.unpause(id);
+                self.records.put_state(id, state);
+            }
             Outcome::Interrupted(why) => {
                 tracing::warn!("certificate rc-{id}: {why}; looked at again");
                 self.records.pause(id, (self.settings.clock)());
@@ -233,6 +277,30 @@ impl Leader {
         self.inherited.remove(id);
         self.hold(id);
         self.dirty.ids.insert(id.clone());
+    }
+
+    /// Orders are those that the record has beyond the one that was known before.
+    fn count(&self, id: &Id, outcome: &Outcome) {
+        let metrics = &self.settings.metrics;
+        let state = match outcome {
+            Outcome::Issued { state, .. }
+            | Outcome::Failed(state)
+            | Outcome::Waiting { state, .. }
+            | Outcome::Tidied(state) => &state.value,
+            Outcome::Interrupted(_) => return,
+        };
+        let last = self.records.state(id).and_then(|known| known.orders.last());
+        let new = state.orders.iter().filter(|at| last.is_none_or(|last| *at > last));
+        metrics.ordered(&state.resolver, new.count());
+        if let (Outcome::Failed(_), Some(failure)) = (outcome, state.failures.last()) {
+            metrics.failed(&state.resolver, failure.kind.as_str());
+        }
+    }
+
+    /// To be called before the record of what is not shown any more is dropped.
+    pub(super) fn measure(&mut self, id: &Id, now: Option<Standing>) {
+        let before = self.records.measure(id, now);
+        self.settings.metrics.certificate(before, now);
     }
 
     /// To be called when a state record is another than before: it says who holds its names.
@@ -312,9 +380,21 @@ fn tell_trouble(place: &source::Place, trouble: &Trouble) {
              without; it is tried again",
             without(place.what)
         ),
-        Trouble::Unreachable(cause) => {
-            tracing::warn!("{kind}: {cause}; tried again, what is known stays");
+        Trouble::Unreachable(cause) => tracing::warn!(
+            "{kind}: {cause}; tried again, what is known stays{}",
+            meanwhile(place.what)
+        ),
+    }
+}
+
+/// What waits until objects of a kind were read once.
+fn meanwhile(what: What) -> &'static str {
+    match what {
+        What::Resolvers => {
+            ". Until they were read once, hosts that no namespace holds wait, since a grant may say \
+             whose they are"
         }
+        _ => "",
     }
 }
 

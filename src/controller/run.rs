@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
+use crate::cert::Id;
 use crate::cluster::Seen;
 use crate::controller::copies::Report;
 use crate::controller::decide;
@@ -22,6 +23,8 @@ pub(super) struct Inputs {
     /// Of the controller's namespace, those that may be credentials.
     pub(super) secrets: BoxStream<'static, Seen<Secret>>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    /// What is to be shown of orders that are under way.
+    pub(super) told: mpsc::UnboundedReceiver<(Id, String)>,
 }
 
 enum Turn {
@@ -29,6 +32,7 @@ enum Turn {
     Store(Box<Change>),
     Secret(Box<Seen<Secret>>),
     Copy(Report),
+    Told(Id, String),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
 }
@@ -65,6 +69,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
         change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
         Some(seen) = inputs.secrets.next() => Some(Turn::Secret(Box::new(seen))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
+        told = inputs.told.recv() => told.map(|(id, text)| Turn::Told(id, text)),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
     }
@@ -76,6 +81,7 @@ fn take(leader: &mut Leader, turn: Turn) {
         Turn::Store(change) => leader.take_change(*change),
         Turn::Secret(seen) => leader.take_secret(*seen),
         Turn::Copy(report) => leader.take_report(report),
+        Turn::Told(id, text) => leader.take_told(id, text),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}
     }

@@ -83,6 +83,17 @@ impl Cluster {
         told(kind, cluster::watch(self.api::<Secret>(kind), config), object::of_secret).boxed()
     }
 
+    /// A value of a Secret in the controller's namespace that is no record.
+    pub(super) async fn credential(&self, name: &str, key: &str) -> Result<Vec<u8>, Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.controller_namespace);
+        let secret = read(&api, name).await?;
+        let value = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(key));
+        value.map(|value| value.0).filter(|value| !value.is_empty()).ok_or_else(|| {
+            let cause = format!("key `{key}` is needed; fill it in");
+            Error::Missing { object: shown::<Secret>(&api, name), cause }
+        })
+    }
+
     pub(super) fn namespace(&self, kind: Kind) -> &str {
         match kind {
             Kind::Certificate | Kind::Challenges => &self.certificates_namespace,

@@ -15,6 +15,7 @@ pub(super) const KEY: &str = "tls.key";
 const STATE: &str = "state.json";
 const ACCOUNT_KEY: &str = "key.pem";
 const ACCOUNT_URL: &str = "url";
+const ACCOUNT_CONTACTS: &str = "contacts.json";
 const RESOLVER: &str = "resolver";
 const FOREIGN: &str = "account.json";
 /// Etcd takes 1 MiB an object; a state that grows past this is a fault of ours.
@@ -90,9 +91,10 @@ fn read_state(record: &Record) -> Result<State, Error> {
     serde_json::from_value(version).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Which account: of one CA, one contact, one external account.
-pub fn account_hash(directory: &str, email: &str, external: &str) -> String {
-    short_hash(&[directory, email, external].join("\n"))
+/// Which account: of one CA, and of one external account if it is bound to one. Its contact may
+/// change.
+pub fn account_hash(directory: &str, external: &str) -> String {
+    short_hash(&[directory, external].join("\n"))
 }
 
 fn short_hash(text: &str) -> String {
@@ -103,11 +105,14 @@ fn short_hash(text: &str) -> String {
 }
 
 pub(super) fn of_account(hash: &str, record: &AccountRecord) -> Record {
-    let key = (ACCOUNT_KEY, record.key.pem());
-    let url = record.url.as_ref().map(|url| (ACCOUNT_URL, url.as_str()));
-    let data = [key].into_iter().chain(url);
+    let text = |text: &str| text.as_bytes().to_vec();
+    let key = (ACCOUNT_KEY, text(record.key.pem()));
+    let url = record.url.as_ref().map(|url| (ACCOUNT_URL, text(url)));
+    let told = Some(&record.contacts).filter(|contacts| !contacts.is_empty());
+    let told = told.map(|all| (ACCOUNT_CONTACTS, serde_json::to_vec(all).unwrap_or_default()));
+    let data = [key].into_iter().chain(url).chain(told);
     Record {
-        data: data.map(|(key, text)| (key.to_owned(), text.as_bytes().to_vec())).collect(),
+        data: data.map(|(key, bytes)| (key.to_owned(), bytes)).collect(),
         ..Record::new(Kind::Account, hash)
     }
 }
@@ -120,7 +125,10 @@ pub(super) fn account(record: &Record) -> Result<Versioned<AccountRecord>, Error
     let key = Key::from_pem(pem).map_err(|error| corrupt(error.to_string()))?;
     let url = field(ACCOUNT_URL).and_then(|url| String::from_utf8(url.clone()).ok());
     let version = record.version.clone();
-    Ok(Versioned { value: AccountRecord { key, url }, version })
+    // Without it the contact is told to the CA once more, and nothing is lost.
+    let contacts = field(ACCOUNT_CONTACTS).and_then(|json| serde_json::from_slice(json).ok());
+    let contacts = contacts.unwrap_or_default();
+    Ok(Versioned { value: AccountRecord { key, url, contacts }, version })
 }
 
 /// `account`: as `acme.json` has it.
@@ -200,16 +208,20 @@ mod tests {
     #[test]
     fn an_account_is_stored_before_it_has_a_url() {
         let key = Key::generate(cert::KeyType::Ec256).unwrap();
-        let record = AccountRecord { key: key.clone(), url: None };
+        let mut record = AccountRecord { key: key.clone(), url: None, contacts: BTreeMap::new() };
         let read = account(&of_account("h", &record)).unwrap().value;
-        assert_eq!((read.key, read.url), (key, None));
+        assert_eq!((read.key, read.url, read.contacts), (key, None, BTreeMap::new()));
+        record.url = Some("https://ca/1".to_owned());
+        record.contacts.insert("le".to_owned(), "a@x".to_owned());
+        let read = account(&of_account("h", &record)).unwrap().value;
+        assert_eq!((read.url, read.contacts), (record.url, record.contacts));
     }
 
     #[test]
-    fn accounts_differ_by_directory_mail_and_external_account() {
-        let one = account_hash("https://ca/dir", "a@x", "");
-        assert_ne!(one, account_hash("https://ca/dir", "b@x", ""));
-        assert_ne!(one, account_hash("https://ca/dir", "a@x", "kid"));
+    fn accounts_differ_by_directory_and_external_account() {
+        let one = account_hash("https://ca/dir", "");
+        assert_ne!(one, account_hash("https://ca/other", ""));
+        assert_ne!(one, account_hash("https://ca/dir", "kid"));
         assert_eq!(one.len(), 20);
     }
 }

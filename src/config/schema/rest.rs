@@ -118,7 +118,7 @@ const PROMETHEUS: &[Field] = &[
 ];
 
 pub(super) const OWN: &[Field] = &[
-    on("adminAddress", Text, "`/livez` and `/readyz`.").or(":9402"),
+    on("adminAddress", Text, "`/livez`, `/readyz` and `/metrics`.").or(":9402"),
     on("allowCrossNamespaceHosts", Bool, "A host may be used by several namespaces."),
     later("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
