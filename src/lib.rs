@@ -1,8 +1,8 @@
 //! `routecert` gets and keeps certificates for the routes of a Kubernetes cluster, and serves them.
 //!
 //! The binary has two long-running halves. The **controller** watches IngressRoutes, derives which
-//! certificates they lead to, gets them from an ACME server (RFC 8555, HTTP-01) and stores them as
-//! TLS Secrets. The **proxy** ends TLS with those Secrets, answers the CA's challenges and forwards
+//! certificates they lead to, gets them from an ACME server (RFC 8555) and stores them as TLS
+//! Secrets. The **proxy** ends TLS with those Secrets, answers the CA's challenges and forwards
 //! to one upstream. They never name each other: they meet in the [`store`]. [`cli`] starts one of
 //! them or both.
 //!
@@ -26,7 +26,8 @@
 //! - → [`proxy::run`]: one entry swapped, then picked by name in every handshake
 //!
 //! Challenges go beside it: [`store::Table::present`] → ConfigMaps → [`store::Store::challenges`] →
-//! the proxy, where [`challenge::Answer::for_host`] is the reply.
+//! the proxy, where [`challenge::Answer::for_host`] is the reply to HTTP-01 and
+//! [`challenge::alpn_certificate`] that to TLS-ALPN-01. TXT records go by [`dns::Engine`].
 //!
 //! # Layers
 //!
@@ -57,8 +58,9 @@
 //! For one certificate ([`issue::drive`]):
 //!
 //! 1. the state is read afresh; a key is made; newOrder; **S1** state with order URL and key
-//! 2. **C1** the answers in the challenge table; our watch shows them; the CA is told and polled
-//! 3. **C2** the answers taken away
+//! 2. DNS-01: **S2** the records as intended; they are set; **S3** as made, with what unsets them
+//! 3. **C1** the other answers in the challenge table; our watch shows them; the CA is told and
+//!    polled, and each answer taken away as soon as its authorization is settled (**C2**)
 //! 4. finalize with the stored key; download
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status

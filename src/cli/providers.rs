@@ -28,12 +28,15 @@ enum Form {
 
 /// A line of the list, as `-o json` has it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Line {
     code: &'static str,
     aliases: Vec<&'static str>,
     name: &'static str,
     built: bool,
     gone: bool,
+    /// For resolvers of the static configuration, not for CertificateResolvers.
+    static_only: bool,
 }
 
 /// All of one provider, as `-o json` has it.
@@ -76,6 +79,7 @@ fn line(provider: Provider) -> Line {
         name: provider.name,
         built: provider.built,
         gone: provider.gone,
+        static_only: provider.is_of_the_machine(),
     }
 }
 
@@ -122,29 +126,31 @@ fn table(lines: &[Line]) -> String {
         text.push_str(&row(line.code, &line.aliases.join(","), state(line), line.name));
     }
     let count = lines.iter().filter(|line| line.built).count();
-    text.push_str(&format!(
-        "\n{count} of {} are built. `routecert providers CODE` tells a provider's variables.\n",
-        lines.len()
-    ));
-    text
+    let all = lines.len();
+    format!(
+        "{text}\n{count} of {all} are built. `routecert providers CODE` tells a provider's variables.\n"
+    )
 }
 
 fn for_people(whole: &Whole) -> String {
     let Whole { line, required, optional } = whole;
     let mut text = format!("{}: {}\n", line.code, line.name);
     if !line.aliases.is_empty() {
-        text.push_str(&format!("aliases: {}\n", line.aliases.join(", ")));
+        text.extend(["aliases: ", &line.aliases.join(", "), "\n"]);
     }
     text.push_str(match state(line) {
         "shut down" => "built: no, its service has shut down\n",
         "yes" => "built: yes\n",
         _ => "built: no, this version cannot use it\n",
     });
+    if line.static_only {
+        text.push_str("for resolvers of the static configuration only\n");
+    }
     let mut head = "\nrequired\n";
     for set in required {
         text.push_str(head);
         for names in set {
-            text.push_str(&format!("  {}\n", names.join(" or ")));
+            text.extend(["  ", &names.join(" or "), "\n"]);
         }
         head = "\nor, in place of these\n";
     }
@@ -158,8 +164,8 @@ fn for_people(whole: &Whole) -> String {
     }
     if !required.is_empty() || !optional.is_empty() {
         text.push_str(
-            "\nIn place of each variable one with _FILE behind its name can be set, the path of a \
-             file\nthat holds the value. Files are read at each use; a final line end is cut.\n",
+            "\nIn place of each VAR, VAR_FILE can be set, the path of a file that holds the value. \
+             Files\nare read at each use; a final line end is cut.\n",
         );
     }
     text

@@ -75,7 +75,8 @@ struct Certificate {
 #[derive(Debug, Serialize)]
 struct Route {
     /// `KIND.GROUP NAMESPACE/NAME`.
-    route: String,
+    #[serde(rename = "route")]
+    key: String,
     ready: bool,
     reason: String,
     message: String,

@@ -109,13 +109,12 @@ impl Driver<'_> {
                 continue;
             }
             let known = self.state.records.iter().find(|record| record.proves(&proof));
-            let record = match known {
-                Some(record) => record.clone(),
-                None => {
-                    let (token, key) = (&proof.token, &proof.key_authorization);
-                    let task = engine.task(&proof.name, token, key).await?;
-                    Record { task, handle: None }
-                }
+            let record = if let Some(record) = known {
+                record.clone()
+            } else {
+                let (token, key) = (&proof.token, &proof.key_authorization);
+                let task = engine.task(&proof.name, token, key).await?;
+                Record { task, handle: None }
             };
             self.turn = self.turn_for(&engine, &record.task).await?;
             records.push(record);

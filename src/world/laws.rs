@@ -404,7 +404,7 @@ proptest! {
         for certificates in expected.values_mut() {
             certificates.retain(keeps);
         }
-        expected.retain(|key, _| world.route(key).is_some_and(|(_, derived)| *derived != NOTHING));
+        expected.retain(|key, _| world.route(key).is_some_and(|(_, derived)| *derived != Derived::default()));
         prop_assert_eq!(routes_of_others(&world), expected, "{:?}", granted);
     }
 

@@ -13,7 +13,7 @@ use crate::parts::ca::Ca;
 use crate::parts::client;
 use crate::parts::process;
 use crate::parts::routecert::Routecert;
-use crate::parts::stand::Stand;
+use crate::parts::stand::{Stand, self_check};
 use crate::stand;
 
 const NEVER: &str = "2100-01-01T00:00:00Z";
@@ -91,21 +91,24 @@ async fn http_01_is_answered_with_and_without_tls_on_every_entry_point_and_never
     }
 }
 
-const HTTP: &str = "httpChallenge: {entryPoint: web}";
-const TLS: &str = "tlsChallenge: {}";
+const HTTP: (&str, &str) = ("httpChallenge", "{entryPoint: web}");
+const TLS: (&str, &str) = ("tlsChallenge", "{}");
 
 /// A stand whose resolver has these challenges, and whose CA looks at these ports.
 async fn proving(
     prefix: &str,
-    challenges: &[&str],
+    challenges: &[(&'static str, &str)],
     ports: impl Fn(&Stand<'_>) -> (u16, u16),
 ) -> Stand<'static> {
     let mut stand = stand(prefix).await;
     let (http, tls) = ports(&stand);
-    stand.ca = Ca::start_with(http, tls);
+    stand.ca = Ca::start_with(http, &[], &serde_json::json!({"tlsPort": tls}));
     stand.settings.ca_server = stand.ca.directory();
     stand.settings.trust = stand.ca.trust.clone();
-    stand.settings.challenges = challenges.iter().map(|one| (*one).to_owned()).collect();
+    stand.settings.own = vec![self_check((http, tls), stand.ca.dns)];
+    let none = ("", "httpChallenge", String::new());
+    let some = challenges.iter().map(|(key, value)| ("", *key, (*value).to_owned()));
+    stand.settings.acme = [none].into_iter().chain(some).collect();
     stand
 }
 
@@ -231,8 +234,77 @@ async fn http_01_is_proven_through_a_front_that_sends_everything_to_https() {
     let stand = proving("behind-cdn", &[HTTP], |_| (front, nowhere())).await;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(everything_to_https(listener, stand.settings.websecure));
-    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     stand.route("blog", "Host(`a.example.com`)", LE);
     stand.certificate("a.example.com").await;
+    assert_eq!(stand.ca.orders(), 1);
+    assert_eq!(look::lines(&controller, "self-check"), 0, "it follows as the CA does");
+}
+
+#[tokio::test]
+async fn the_self_check_finds_nothing_where_the_ca_finds_everything() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    for (prefix, challenge) in [("check-http", HTTP), ("check-tls", TLS)] {
+        let stand = proving(prefix, &[challenge], both).await;
+        let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+        stand.route("blog", "Host(`a.example.com`) || Host(`b.example.com`)", LE);
+        stand.certificate("a.example.com,b.example.com").await;
+        assert_eq!(look::lines(&controller, "self-check"), 0, "{}", controller.process.log());
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_told_and_the_ca_is_asked_all_the_same() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    let stand = proving("no-address", &[HTTP], both).await;
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.ca.break_name("a.example.com");
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    let told = ["http-01: a.example.com: ", "self-check: NoAddressRecord: a.example.com"];
+    assert!(told.iter().all(|part| message.contains(part)), "{message}");
+    assert!(look::lines(&controller, "self-check: NoAddressRecord") > 0);
+    assert_eq!((stand.ca.orders(), stand.ca.validations()), (1, 1));
+}
+
+/// Answers everything with a secret of its own.
+async fn secret_app(listener: TcpListener) {
+    use tokio::io::AsyncWriteExt;
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nhunter22";
+        stream.write_all(reply).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_name_at_another_address_is_told_with_it_and_nothing_of_what_is_there() {
+    let stand = stand("elsewhere").await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    let app = TcpListener::bind(("127.0.0.2", stand.settings.web)).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(secret_app(app));
+    stand.ca.place_name("a.example.com", &["127.0.0.2"]);
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    let told = "self-check: AddressElsewhere: DNS says that a.example.com is at 127.0.0.2; asked";
+    assert!(message.contains(told) && message.contains("another text"), "{message}");
+    let ours = message.split("self-check:").nth(1).unwrap();
+    assert!(!ours.contains("hunter"), "{message}");
+}
+
+#[tokio::test]
+async fn a_self_check_that_gets_no_answer_costs_its_time_and_no_certificate() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    let mut stand = proving("check-silent", &[HTTP], both).await;
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    stand.settings.own = vec![self_check((port, port), stand.ca.dns)];
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    stand.certificate("a.example.com").await;
+    assert_eq!(look::lines(&controller, "self-check: AddressElsewhere"), 1);
     assert_eq!(stand.ca.orders(), 1);
 }

@@ -51,6 +51,7 @@ mod refusals;
 mod resolvers;
 mod rules;
 mod second_ca;
+mod size;
 mod sources;
 mod status;
 mod succession;

@@ -110,7 +110,7 @@ routecert:
         let count = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let upstream = self.upstream.url();
         let args = ["run", "--upstream", &upstream];
-        let binary = (self.binary.as_path(), Vec::new());
+        let binary = (self.binary.as_path(), None);
         let yaml = self.yaml(admin);
         let process = routecert::start(binary, &self.folder, &format!("run-{count}"), &yaml, &args);
         Routecert { process, admin }
