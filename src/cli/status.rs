@@ -13,12 +13,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::api::{AcmeCertificate, LastError};
-use crate::cli::place::api_server;
+use crate::cli::place::{api_server, reads_cluster};
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
 use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
-use crate::config::KubernetesCrd;
+use crate::config::{KubernetesCrd, StoreKind};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -108,7 +108,14 @@ impl Arguments {
         if self.configuration.is_nothing(environment) {
             return Ok(KubernetesCrd::default());
         }
-        understood(&self.configuration, environment).map(|(config, _)| api_server(&config))
+        let (config, _) = understood(&self.configuration, environment)?;
+        if config.store() == StoreKind::File && !reads_cluster(&config) {
+            let message = "there is no API server that anything is shown in: by this configuration \
+                           routes and certificates are in files. `routecert run` tells in its log \
+                           what becomes of each certificate";
+            return Err(Failure::Configuration(message.to_owned()));
+        }
+        Ok(api_server(&config))
     }
 }
 
