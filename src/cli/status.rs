@@ -13,9 +13,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::api::{AcmeCertificate, LastError};
+use crate::cli::place::api_server;
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
-use crate::cli::place::api_server;
 use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
 use crate::config::KubernetesCrd;
