@@ -110,6 +110,9 @@ impl State {
 /// One TXT record of DNS-01.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// The resolver whose provider has it.
+    #[serde(default)]
+    pub resolver: String,
     #[serde(flatten)]
     pub task: Task,
     /// What the provider said when it had set it. `None`: it may have, or not.

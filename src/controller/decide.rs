@@ -241,10 +241,9 @@ fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
 
 /// TXT records that an order left, and that could not be unset then.
 fn begin_to_tidy(leader: &mut Leader, id: &Id) -> bool {
-    let Some(state) = leader.records.state(id).filter(|state| !state.records.is_empty()) else {
-        return false;
-    };
-    let Some(resolver) = leader.world.resolver(&state.resolver) else { return false };
+    let Some(state) = leader.records.state(id) else { return false };
+    let resolver = state.records.iter().find_map(|record| leader.world.resolver(&record.resolver));
+    let Some(resolver) = resolver else { return false };
     let job = Job {
         id: id.clone(),
         owner: state.owner.clone(),

@@ -76,12 +76,12 @@ fn a_txt_record_is_listed_before_it_is_set_and_until_it_is_gone() {
         token: "t".to_owned(),
         key_authorization: "t.k".to_owned(),
     };
-    let intended = Record { task: task.clone(), handle: None };
+    let intended = Record { resolver: "le".to_owned(), task, handle: None };
     assert!(intended.proves(&proofs[0]));
     let located = Event::Located { proofs: proofs.clone(), records: vec![intended.clone()] };
     let state = leads_to(&state, located, "Record");
-    assert_eq!(state.records, [intended]);
-    let made = Record { task, handle: Some(Handle("id".into())) };
+    assert_eq!(state.records, std::slice::from_ref(&intended));
+    let made = Record { handle: Some(Handle("id".into())), ..intended.clone() };
     let recorded = Event::Recorded { proofs, records: vec![made.clone()] };
     let state = leads_to(&state, recorded, "Present");
     assert_eq!(state.records, std::slice::from_ref(&made));

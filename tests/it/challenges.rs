@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use routecert::challenge;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::front::{HOST, answer};
 use crate::look::{self, LE};
@@ -203,20 +204,26 @@ async fn certificates_that_share_a_name_are_got_one_after_the_other() {
     assert_eq!(steps, ["order placed", "certificate stored"].repeat(3));
 }
 
+/// What a client asks, to the end of its header.
+async fn head_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
 /// Sends every request to https on the same host, as a CDN may.
 async fn everything_to_https(listener: TcpListener, port: u16) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     while let Ok((mut stream, _)) = listener.accept().await {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(_) => break,
-            }
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let head = head_of(&mut stream).await;
         let path = head.split(' ').nth(1).unwrap_or("/");
-        let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        let host = fields.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let Some((_, host)) = host else { continue };
         let host = host.split(':').next().unwrap();
         let reply = format!(
             "HTTP/1.1 301 Moved Permanently\r\nLocation: https://{host}:{port}{path}\r\n\
@@ -270,8 +277,8 @@ async fn a_name_without_an_address_is_told_and_the_ca_is_asked_all_the_same() {
 
 /// Answers everything with a secret of its own.
 async fn secret_app(listener: TcpListener) {
-    use tokio::io::AsyncWriteExt;
     while let Ok((mut stream, _)) = listener.accept().await {
+        head_of(&mut stream).await;
         let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nhunter22";
         stream.write_all(reply).await.ok();
     }
