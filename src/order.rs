@@ -49,6 +49,29 @@ pub struct State {
     /// When the certificate was deleted; the record outlives it so that its counts are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+    /// What a person asked for. Written by whoever asks, taken away by the leader that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// `{"what": "renew", "at": …, "force": …}` or `{"what": "revoke", "at": …, "reason": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "camelCase")]
+pub enum Asked {
+    /// A new certificate now. `force`: past the back-off and the loop breaker, never past what the
+    /// CA said.
+    Renew {
+        at: Timestamp,
+        #[serde(default)]
+        force: bool,
+    },
+    /// Revoked at the CA; replaced if a route wants it, else removed.
+    Revoke {
+        at: Timestamp,
+        /// RFC 5280 §5.3.1, as RFC 8555 §7.6 takes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<u8>,
+    },
 }
 
 /// The format that this program writes.
@@ -69,6 +92,7 @@ impl State {
             copies: Vec::new(),
             unused_since: None,
             removed_at: None,
+            asked: None,
         }
     }
 }
@@ -373,6 +397,22 @@ mod tests {
         }
         assert_eq!(state.orders.len(), KEEP_ORDERS);
         assert_eq!(state.orders.last(), Some(&at(99)));
+    }
+
+    #[test]
+    fn what_a_person_asks_for_is_readable_and_needs_no_more_than_it_says() {
+        let at = "2027-01-15T08:00:00Z".parse().unwrap();
+        for (json, asked) in [
+            (r#"{"what":"renew","at":"2027-01-15T08:00:00Z"}"#, Asked::Renew { at, force: false }),
+            (
+                r#"{"what":"revoke","at":"2027-01-15T08:00:00Z","reason":1}"#,
+                Asked::Revoke { at, reason: Some(1) },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Asked>(json).unwrap(), asked);
+        }
+        let without = serde_json::to_value(fresh()).unwrap();
+        assert_eq!(without.get("asked"), None);
     }
 
     #[test]
