@@ -119,24 +119,29 @@ impl Account {
     pub async fn look(&self, url: &str, now: Timestamp) -> Result<OrderView, Error> {
         let mut order = match self.order(url).await {
             Err(Error::OrderGone(_)) => {
-                return Ok(OrderView { status: Status::Gone, unproven: Vec::new(), problem: None });
+                let (unproven, failed) = (Vec::new(), Vec::new());
+                return Ok(OrderView { status: Status::Gone, unproven, problem: None, failed });
             }
             other => other?,
         };
         let status = status(order.state().status);
         let mut problem = order.state().error.as_ref().map(text);
         let mut unproven = Vec::new();
+        let mut failed = Vec::new();
         if matches!(status, Status::Pending | Status::Invalid) {
             let mut authorizations = order.authorizations();
             while let Some(authorization) = authorizations.next().await {
                 let mut authorization = authorization.map_err(classify)?;
                 problem = failure(&authorization).or(problem);
+                if authorization.status == AuthorizationStatus::Invalid {
+                    failed.extend(Name::parse(&authorization.identifier().to_string()).ok());
+                }
                 if authorization.status == AuthorizationStatus::Pending {
                     unproven.push(http01(&mut authorization, now + ANSWER_LIVES)?);
                 }
             }
         }
-        Ok(OrderView { status, unproven, problem })
+        Ok(OrderView { status, unproven, problem, failed })
     }
 
     /// Tells the CA that the answers are there (RFC 8555 §7.5.1) and waits until the order is

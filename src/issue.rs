@@ -15,16 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acme;
 use crate::acme::Account;
+use crate::budget::is_about_names;
 use crate::cert::{Certificate, Facts, Id, Key};
 use crate::cluster::Fence;
-use crate::name::Names;
+use crate::name::{Name, Names};
 use crate::order;
-use crate::order::{Effect, Event, Failure, FailureKind, Pending, State, Unproven};
+use crate::order::{
+    Effect, Event, Failure, FailureKind, Pending, Spec, State, Terms, Unproven, needs_rehearsal,
+};
 use crate::resolver::Resolver;
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, account_name};
 
 /// One issuance needs about ten steps; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
@@ -50,8 +53,20 @@ pub struct Job {
     pub names: Names,
     pub kinds: Vec<String>,
     pub resolver: Resolver,
+    /// The same at a CA that is tried first after a failure.
+    pub rehearsal: Option<Resolver>,
+    /// The certificate's own resolver, whichever is used.
+    pub resolver_name: String,
     /// Fingerprint of the certificate that the decision was about, if one was held.
     pub basis: Option<String>,
+    /// What the order is placed on.
+    pub terms: Terms,
+    /// Take the key of the certificate that is held.
+    pub keeps_key: bool,
+    /// What the new certificate stands in for (RFC 9773 §5).
+    pub replaces: Option<String>,
+    /// Ask the CA at once when to renew it.
+    pub asks_when_to_renew: bool,
 }
 
 /// How a drive ended; what the state now says is what [`State`] says.
@@ -75,7 +90,7 @@ enum Stop {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{message}")]
-    GiveUp { kind: FailureKind, message: String },
+    GiveUp { kind: FailureKind, message: String, names: Vec<Name> },
     #[error("this controller no longer leads")]
     Fenced,
     #[error("this controller is stopping")]
@@ -102,7 +117,16 @@ struct Driver<'a> {
     clock: fn() -> Timestamp,
     state: State,
     version: Option<String>,
-    account: Option<Account>,
+    /// The account in use, and the directory of its CA.
+    account: Option<(String, Account)>,
+    /// Of the certificate that is held.
+    held_key: Option<Key>,
+}
+
+impl Stop {
+    fn give_up(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self::GiveUp { kind, message: message.into(), names: Vec::new() }
+    }
 }
 
 impl<'a> Driver<'a> {
@@ -114,11 +138,13 @@ impl<'a> Driver<'a> {
         let read = engine.store.state(&job.id).await?;
         let (mut state, version) = match read {
             Some(Versioned { value, version }) => (value, Some(version)),
-            None => (State::new(&job.owner, &job.resolver.name, &job.names), None),
+            None => (State::new(&job.owner, &job.resolver_name, &job.names), None),
         };
         // An order at another CA than the resolver's is of no use any more.
-        state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
-        Ok(Self { engine, job, clock, state, version, account: None })
+        let rehearsal = job.rehearsal.as_ref().map(|resolver| &resolver.ca_server);
+        let cas = [Some(&job.resolver.ca_server), rehearsal];
+        state.pending = state.pending.filter(|pending| cas.contains(&Some(&pending.ca)));
+        Ok(Self { engine, job, clock, state, version, account: None, held_key: None })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -139,16 +165,17 @@ impl<'a> Driver<'a> {
             };
         }
         let message = format!("the order did not end after {MAX_STEPS} steps");
-        Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+        Err(Stop::give_up(FailureKind::Refused, message))
     }
 
     /// A certificate that came meanwhile is no reason for another one.
-    async fn check_basis(&self) -> Result<(), Stop> {
+    async fn check_basis(&mut self) -> Result<(), Stop> {
         if self.state.pending.is_some() {
             return Ok(());
         }
         let present = self.engine.store.certificate(&self.job.id).await?;
         let held = present.and_then(|entry| entry.content.ok());
+        self.held_key = held.as_ref().map(|certificate| certificate.key().clone());
         let held = held.map(|certificate| certificate.facts().fingerprint.clone());
         if held == self.job.basis { Ok(()) } else { Err(Stop::Overtaken) }
     }
@@ -208,7 +235,9 @@ impl<'a> Driver<'a> {
             }
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
-            Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
+            Effect::GiveUp { kind, message, names } => {
+                return Err(Stop::GiveUp { kind, message, names });
+            }
             Effect::Done(facts) => return Ok(ControlFlow::Break(facts)),
         };
         Ok(ControlFlow::Continue(event))
@@ -220,15 +249,46 @@ impl<'a> Driver<'a> {
         let account = self.account().await?;
         self.may_act()?;
         let url = account.place(&self.job.names).await?;
-        tracing::info!(names = %self.job.names, order = %url, "order placed");
+        let terms = self.terms();
+        let rehearsal = terms.rehearsal;
+        tracing::info!(names = %self.job.names, order = %url, rehearsal, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
-        let ca = self.job.resolver.ca_server.clone();
-        Ok(Event::Placed { url, ca, key, at: (self.clock)() })
+        Ok(Event::Placed { url, key, at: (self.clock)(), terms })
+    }
+
+    /// What the next order is placed on.
+    fn terms(&self) -> Terms {
+        let terms = self.job.terms.clone();
+        let Some(resolver) = self.job.rehearsal.as_ref().filter(|_| needs_rehearsal(&self.state))
+        else {
+            return terms;
+        };
+        Terms {
+            spec: Spec { ca: resolver.ca_server.clone(), ..terms.spec },
+            exemption: order::Exemption::None,
+            account: account_name(resolver),
+            rehearsal: true,
+            ..terms
+        }
+    }
+
+    /// At whose CA the order in flight is, or the next one will be.
+    fn resolver(&self) -> &'a Resolver {
+        let job = self.job;
+        let is_rehearsal = match &self.state.pending {
+            Some(pending) => pending.ca != job.resolver.ca_server,
+            None => needs_rehearsal(&self.state),
+        };
+        job.rehearsal.as_ref().filter(|_| is_rehearsal).unwrap_or(&job.resolver)
     }
 
     async fn new_key(&self) -> Result<Key, Stop> {
         let key_type = self.job.resolver.key_type;
-        let failed = |message| Stop::GiveUp { kind: FailureKind::Unreachable, message };
+        let is_rehearsal = self.resolver().ca_server != self.job.resolver.ca_server;
+        if let Some(key) = self.held_key.as_ref().filter(|_| self.job.keeps_key && !is_rehearsal) {
+            return Ok(key.clone());
+        }
+        let failed = |message: String| Stop::give_up(FailureKind::Unreachable, message);
         tokio::task::spawn_blocking(move || Key::generate(key_type))
             .await
             .map_err(|error| failed(error.to_string()))?
@@ -261,9 +321,9 @@ impl<'a> Driver<'a> {
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let csr = pending.key.csr(&self.job.names).map_err(|error| Stop::GiveUp {
-            kind: FailureKind::Refused,
-            message: format!("no signing request can be made: {error}"),
+        let csr = pending.key.csr(&self.job.names).map_err(|error| {
+            let message = format!("no signing request can be made: {error}");
+            Stop::give_up(FailureKind::Refused, message)
         })?;
         self.account().await?.finalize(&pending.url, &csr).await?;
         Ok(Event::Begin)
@@ -277,7 +337,7 @@ impl<'a> Driver<'a> {
                 let state = State { pending: None, ..self.state.clone() };
                 self.store(state).await?;
                 let message = format!("the CA sent a chain that cannot be used: {error}");
-                Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+                Err(Stop::give_up(FailureKind::Refused, message))
             }
         }
     }
@@ -293,7 +353,7 @@ impl<'a> Driver<'a> {
             let label = Label {
                 id: &self.job.id,
                 owner: &self.job.owner,
-                resolver: &self.job.resolver.name,
+                resolver: &self.job.resolver_name,
                 names: &self.job.names,
             };
             self.may_act()?;
@@ -305,15 +365,18 @@ impl<'a> Driver<'a> {
             not_after = %certificate.facts().not_after,
             "certificate stored"
         );
-        Ok(Event::Stored { at: (self.clock)(), certificate })
+        Ok(Event::Stored { at: (self.clock)(), certificate, ari: None })
     }
 
     async fn account(&mut self) -> Result<Account, Stop> {
-        if let Some(account) = &self.account {
+        let resolver = self.resolver();
+        if let Some((ca, account)) = &self.account
+            && *ca == resolver.ca_server
+        {
             return Ok(account.clone());
         }
-        let account = self.engine.accounts.open(&self.job.resolver, &self.engine.fence).await?;
-        self.account = Some(account.clone());
+        let account = self.engine.accounts.open(resolver, &self.engine.fence).await?;
+        self.account = Some((resolver.ca_server.clone(), account.clone()));
         Ok(account)
     }
 
@@ -331,12 +394,23 @@ impl<'a> Driver<'a> {
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
         };
+        let ca = self.resolver().ca_server.clone();
         let message = order::shown(&stop.to_string());
+        let failure = Failure {
+            at,
+            kind,
+            not_before,
+            narrow: kind == FailureKind::RateLimited && is_about_names(&ca, &message),
+            rehearsal: ca != self.job.resolver.ca_server,
+            ca: Some(ca),
+            names: if let Stop::GiveUp { names, .. } = &stop { names.clone() } else { Vec::new() },
+            message,
+        };
         let mut state = self.state.clone();
         if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {
             state.pending = None;
         }
-        order::fail(&mut state, Failure { at, kind, message, not_before });
+        order::fail(&mut state, failure);
         match self.store(state).await {
             Ok(()) => Outcome::Failed(self.versioned()),
             Err(error) => Outcome::Interrupted(format!("{stop}; and: {error}")),
@@ -353,7 +427,7 @@ impl<'a> Driver<'a> {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
             }
             acme::Error::AccountGone(_) => {
-                self.engine.accounts.forget(&self.job.resolver).await;
+                self.engine.accounts.forget(self.resolver()).await;
                 (FailureKind::Unreachable, None)
             }
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),

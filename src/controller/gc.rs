@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::cert::Id;
 use crate::controller::copies;
 use crate::controller::leader::Leader;
-use crate::order::{CopyRef, State};
+use crate::order::{Changing, CopyRef, State};
 use crate::plan::{Held, Step};
 
 /// A removal that is withheld is looked at again: what withholds it is not about this certificate.
@@ -17,8 +17,15 @@ pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp
         Step::NoteUsed => note_used(leader, id).await,
         Step::Remove => remove(leader, id, now).await,
         Step::Forget => forget(leader, id, now).await,
-        Step::Nothing | Step::Issue => {}
+        Step::NoteChange(changing) => note_change(leader, id, changing).await,
+        Step::Revoke { reason } => revoke(leader, id, reason),
+        Step::Nothing | Step::Issue(_) => {}
     }
+}
+
+async fn note_change(leader: &mut Leader, id: &Id, changing: Option<Changing>) {
+    let Some(state) = known(leader, id) else { return };
+    leader.write_state(id, State { changing, ..state }).await;
 }
 
 async fn note_unused(leader: &mut Leader, id: &Id, now: Timestamp) {
@@ -75,6 +82,7 @@ async fn forget(leader: &mut Leader, id: &Id, now: Timestamp) {
     match leader.engine.store.remove_state(id, &version).await {
         Ok(()) => {
             leader.records.forget(id);
+            leader.budget.forget(id);
             leader.hold(id);
         }
         Err(error) => {
@@ -97,6 +105,8 @@ fn known(leader: &Leader, id: &Id) -> Option<State> {
     let stored = leader.records.stored(id)?;
     match leader.records.held(id) {
         Held::Certificate(facts) => Some(State::new(&stored.owner, &stored.resolver, &facts.names)),
-        Held::Nothing | Held::Unreadable(_) => None,
+        Held::Nothing | Held::Unreadable(_) | Held::KeyMismatch => None,
     }
 }
+
+fn revoke(_leader: &mut Leader, _id: &Id, _reason: Option<u8>) {}

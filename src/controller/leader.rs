@@ -1,14 +1,16 @@
 //! Everything that a leader knows, and how each thing that happens changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::api::Object;
+use crate::budget::Budget;
 use crate::cert::Id;
 use crate::cluster::{Seen, Trouble};
 use crate::controller::Settings;
@@ -19,11 +21,15 @@ use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
 use crate::order::State;
+use crate::plan::Grounds;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
 use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, Purpose, World};
+use crate::world::{Changed, Purpose, Want, World};
+
+/// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
+const WORKERS: usize = 32;
 
 /// Gone with its lease: the next leader reads everything anew.
 pub(super) struct Leader {
@@ -49,8 +55,25 @@ pub(super) struct Leader {
     pub(super) complete: bool,
     pub(super) workers: JoinSet<Outcome>,
     pub(super) jobs: BTreeMap<tokio::task::Id, Id>,
-    /// By resolver, so that a CA that does not answer holds up nobody else's orders.
-    pub(super) places: BTreeMap<String, Arc<Semaphore>>,
+    /// What the CAs allow, and who waits for that.
+    pub(super) budget: Budget,
+    /// What those that wait are to be ordered for.
+    pub(super) grounds: BTreeMap<Id, Grounds>,
+    /// When the next of those that wait may have its turn.
+    pub(super) turn: Option<Timestamp>,
+    /// Certificates whose specification changed lately, by resolver, and when that was seen.
+    pub(super) changing: BTreeMap<String, BTreeMap<Id, Timestamp>>,
+    /// Warnings about resolvers that were told.
+    pub(super) warned: BTreeSet<(String, String)>,
+    pub(super) polls: Polls,
+}
+
+/// When the CAs are asked next when to renew.
+#[derive(Debug, Default)]
+pub(super) struct Polls {
+    pub(super) due: BTreeSet<(Timestamp, Id)>,
+    pub(super) at: BTreeMap<Id, Timestamp>,
+    pub(super) running: BTreeSet<Id>,
 }
 
 impl Leader {
@@ -64,6 +87,8 @@ impl Leader {
         let inherited = records.pending();
         let own = &settings.config.own;
         let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
+        let mut budget = Budget::new(WORKERS);
+        budget.rebuild(records.states());
         for id in records.ids() {
             world.hold(&id, records.holding(&id, own.host_hold, (settings.clock)()));
         }
@@ -86,7 +111,12 @@ impl Leader {
             complete: false,
             workers: JoinSet::new(),
             jobs: BTreeMap::new(),
-            places: BTreeMap::new(),
+            budget,
+            grounds: BTreeMap::new(),
+            turn: None,
+            changing: BTreeMap::new(),
+            warned: BTreeSet::new(),
+            polls: Polls::default(),
             settings,
         }
     }
@@ -210,8 +240,16 @@ impl Leader {
         }
     }
 
+    /// Has a worker do something about the certificate, alone until it is done.
+    pub(super) fn work(&mut self, id: &Id, what: impl Future<Output = Outcome> + Send + 'static) {
+        self.busy.insert(id.clone());
+        let task = self.workers.spawn(what);
+        self.jobs.insert(task.id(), id.clone());
+    }
+
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.polls.running.remove(id);
         match outcome {
             Outcome::Issued { state, facts } => {
                 self.records.unpause(id);
@@ -231,6 +269,10 @@ impl Leader {
             }
         }
         self.inherited.remove(id);
+        if let Some(state) = self.records.state(id) {
+            self.budget.note(id, state);
+        }
+        self.budget.ended(id);
         self.hold(id);
         self.dirty.ids.insert(id.clone());
     }
@@ -262,6 +304,31 @@ impl Leader {
     /// Whether a route that wanted the certificate, if there were one, would be known.
     pub(super) fn is_listed(&self, state: &State) -> bool {
         self.listings.would_know(&state.kinds)
+    }
+
+    /// What a source that cannot be read wanted last.
+    pub(super) fn wanted_last(&self, id: &Id) -> Option<Want> {
+        let state = self.records.state(id)?;
+        if state.unused_since.is_some() || self.is_listed(state) {
+            return None;
+        }
+        Some(Want {
+            owner: state.owner.clone(),
+            resolver: state.resolver.clone(),
+            names: state.names.clone(),
+            key_type: None,
+            routes: BTreeSet::new(),
+        })
+    }
+
+    /// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
+    pub(super) fn kinds(&self, id: &Id, want: &Want) -> Vec<String> {
+        let known = self.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
+        let hidden =
+            known.iter().map(String::as_str).filter(|kind| !self.listings.are_complete(kind));
+        let wanting = want.routes.iter().map(|key| key.kind.as_str());
+        let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
+        kinds.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {

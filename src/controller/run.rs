@@ -56,6 +56,8 @@ pub(super) async fn run(mut leader: Leader, mut inputs: Inputs) {
 async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
     let now = (leader.settings.clock)();
     let first = leader.wakes.first().map(|(at, _)| *at);
+    let poll = leader.polls.due.first().map(|(at, _)| *at);
+    let first = first.into_iter().chain(leader.turn).chain(poll).min();
     let wait = first.map(|at| at.duration_since(now).max(jiff::SignedDuration::ZERO));
     // Wake times are of the wall clock: looked at again at least once a minute, so that a
     // clock that was set is noticed.

@@ -93,6 +93,11 @@ impl Accounts {
 }
 
 fn hash(resolver: &Resolver) -> String {
+    account_name(resolver)
+}
+
+/// Name of the record of the account that the resolver orders by.
+pub fn account_name(resolver: &Resolver) -> String {
     account_hash(&resolver.ca_server, &resolver.email, "")
 }
 
