@@ -254,7 +254,9 @@ impl Budget {
         let Some(ca) = &failure.ca else { return };
         if failure.kind == FailureKind::Refused {
             for name in &failure.names {
-                self.spend(Key::Failures(ca.clone(), name.without_wildcard()), failure.at);
+                for _ in 0..failure.tries.max(1) {
+                    self.spend(Key::Failures(ca.clone(), name.without_wildcard()), failure.at);
+                }
             }
         }
         if failure.kind == FailureKind::RateLimited

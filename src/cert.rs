@@ -1,10 +1,13 @@
 //! A certificate with its key: read, made, asked for (CSR); its names, validity and fingerprint.
 
 use std::fmt;
+use std::ops::Range;
 
 use aws_lc_rs::encoding::AsDer;
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -109,16 +112,31 @@ impl Key {
     }
 
     /// A certificate signing request for exactly `names`, the first as common name if it fits.
-    pub fn csr(&self, names: &Names) -> Result<Vec<u8>, Error> {
+    pub fn csr(&self, names: &Names, extras: &CsrExtras) -> Result<Vec<u8>, Error> {
         let pair = self.pair()?;
         let bad = |error: rcgen::Error| Error::Generate(error.to_string());
-        let params = params_for(names).map_err(bad)?;
+        let mut params = params_for(names).map_err(bad)?;
+        if extras.no_common_name {
+            params.distinguished_name = DistinguishedName::new();
+        }
+        for email in &extras.email_addresses {
+            let email = email.as_str().try_into().map_err(bad)?;
+            params.subject_alt_names.push(SanType::Rfc822Name(email));
+        }
         Ok(params.serialize_request(&pair).map_err(bad)?.der().to_vec())
     }
 
     fn pair(&self) -> Result<KeyPair, Error> {
         KeyPair::from_pem(&self.0).map_err(|error| Error::BadKey(error.to_string()))
     }
+}
+
+/// What a signing request says beside the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CsrExtras {
+    /// Alternative names of their own kind (RFC 5280 §4.2.1.6).
+    pub email_addresses: Vec<String>,
+    pub no_common_name: bool,
 }
 
 impl fmt::Debug for Key {
@@ -231,13 +249,9 @@ impl Certificate {
 
     /// For proxies that have nothing better: valid for no client, but a handshake is possible.
     pub fn self_signed(names: &Names, not_before: Timestamp, days: i64) -> Result<Self, Error> {
-        let key = Key::generate(KeyType::Ec256)?;
-        let bad = |error: rcgen::Error| Error::Generate(error.to_string());
-        let mut params = params_for(names).map_err(bad)?;
-        params.not_before = offset(not_before);
-        params.not_after = offset(not_before + jiff::SignedDuration::from_hours(24 * days));
-        let chain = params.self_signed(&key.pair()?).map_err(bad)?.pem();
-        Self::parse(&chain, key.pem())
+        let not_after = not_before + jiff::SignedDuration::from_hours(24 * days);
+        let (made, key) = signed_by_itself(names, not_before..not_after, Vec::new())?;
+        Self::parse(&made.pem(), key.pem())
     }
 
     pub fn chain(&self) -> &str {
@@ -262,6 +276,33 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate").field("facts", &self.facts).finish_non_exhaustive()
     }
+}
+
+/// A certificate for TLS-ALPN-01 (RFC 8737 §3) with its key; `digest` is the SHA-256 of the key
+/// authorization. No [`Certificate`]: its critical extension is for CAs, and nobody else takes it.
+pub fn with_acme_identifier(
+    names: &Names,
+    digest: &[u8; 32],
+    now: Timestamp,
+) -> Result<(CertificateDer<'static>, Key), Error> {
+    let day = jiff::SignedDuration::from_hours(24);
+    let extension = CustomExtension::new_acme_identifier(digest);
+    let (made, key) = signed_by_itself(names, now - day..now + day, vec![extension])?;
+    Ok((made.der().clone(), key))
+}
+
+fn signed_by_itself(
+    names: &Names,
+    valid: Range<Timestamp>,
+    extensions: Vec<CustomExtension>,
+) -> Result<(rcgen::Certificate, Key), Error> {
+    let key = Key::generate(KeyType::Ec256)?;
+    let bad = |error: rcgen::Error| Error::Generate(error.to_string());
+    let mut params = params_for(names).map_err(bad)?;
+    params.not_before = offset(valid.start);
+    params.not_after = offset(valid.end);
+    params.custom_extensions = extensions;
+    Ok((params.self_signed(&key.pair()?).map_err(bad)?, key))
 }
 
 /// Whether `chain` was issued for `key`: what makes a Secret of unknown origin ours.
@@ -417,8 +458,33 @@ yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
     fn every_key_type_makes_a_signing_request() {
         for key_type in [KeyType::Ec256, KeyType::Ec384, KeyType::Rsa2048, KeyType::Rsa4096] {
             let key = Key::generate(key_type).unwrap();
-            assert!(!key.csr(&names(&["a.x", "*.b.x"])).unwrap().is_empty(), "{key_type:?}");
+            assert!(
+                !key.csr(&names(&["a.x", "*.b.x"]), &CsrExtras::default()).unwrap().is_empty(),
+                "{key_type:?}"
+            );
         }
+    }
+
+    #[test]
+    fn a_signing_request_says_what_the_resolver_wants() {
+        use x509_parser::certification_request::X509CertificationRequest;
+        use x509_parser::prelude::FromDer;
+
+        let key = Key::generate(KeyType::Ec256).unwrap();
+        let read = |extras: &CsrExtras| {
+            let der = key.csr(&names(&["a.x"]), extras).unwrap();
+            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            let subject = request.certification_request_info.subject.to_string();
+            let text = format!("{:?}", request.requested_extensions().unwrap().collect::<Vec<_>>());
+            (subject, text.contains("RFC822Name(\"m@a.x\")"))
+        };
+        assert_eq!(read(&CsrExtras::default()), ("CN=a.x".to_owned(), false));
+        let email_addresses = vec!["m@a.x".to_owned()];
+        let extras = CsrExtras { email_addresses, no_common_name: true };
+        assert_eq!(read(&extras), (String::new(), true));
+        let email_addresses = vec!["ü@a.x".to_owned()];
+        let wrong = CsrExtras { email_addresses, ..CsrExtras::default() };
+        assert!(matches!(key.csr(&names(&["a.x"]), &wrong), Err(Error::Generate(_))));
     }
 
     #[test]

@@ -6,22 +6,30 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::cert;
+use crate::cert::Key;
+use crate::name::{Name, Names};
 
 /// The path below which HTTP-01 answers are asked for (RFC 8555 §8.3).
 pub const HTTP01_PATH: &str = "/.well-known/acme-challenge/";
 
+/// The one protocol of a TLS-ALPN-01 validation (RFC 8737 §6.2).
+pub const ALPN_PROTOCOL: &[u8] = b"acme-tls/1";
+
 /// ConfigMaps `routecert-challenges-0..7`: few enough to watch, enough to stay under 1 MiB each.
 pub const SHARDS: u8 = 8;
 
-/// One answer of the table, stored as JSON under its token.
+/// One answer of the table, stored as JSON: of HTTP-01 under its token, of TLS-ALPN-01 under
+/// [`alpn_key`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The host that is being validated; a request for another host gets no answer.
     pub name: Name,
-    /// The key authorization (RFC 8555 §8.1), the whole body of the reply.
+    /// The key authorization (RFC 8555 §8.1): the whole body of an HTTP-01 reply, and what the
+    /// certificate of TLS-ALPN-01 has the digest of.
     pub answer: String,
     /// After this a proxy no longer answers, even if nobody took the entry away.
     pub expires: Timestamp,
@@ -33,6 +41,30 @@ impl Answer {
         (host.eq_ignore_ascii_case(self.name.as_str()) && now < self.expires)
             .then_some(self.answer.as_str())
     }
+}
+
+/// The entry of the table that answers TLS-ALPN-01 for `host`. No token has a dot.
+pub fn alpn_key(host: &str) -> String {
+    let digest = sha256(host.to_ascii_lowercase().as_bytes());
+    format!("alpn.{}", data_encoding::HEXLOWER.encode(digest.as_ref()))
+}
+
+/// The certificate that proves control of `name`: for this name alone, with the digest of the key
+/// authorization in its critical extension acmeIdentifier (RFC 8737 §3). Its key is new.
+pub fn alpn_certificate(
+    name: &Name,
+    key_authorization: &str,
+    now: Timestamp,
+) -> Result<(CertificateDer<'static>, Key), cert::Error> {
+    let names = Names::new([name.clone()]).ok_or(cert::Error::NoNames)?;
+    let digest = sha256(key_authorization.as_bytes());
+    let digest = digest.as_ref().first_chunk();
+    let digest = digest.ok_or_else(|| cert::Error::Generate("no digest".to_owned()))?;
+    cert::with_acme_identifier(&names, digest, now)
+}
+
+fn sha256(bytes: &[u8]) -> aws_lc_rs::digest::Digest {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
 }
 
 /// The entries of one shard, read from its ConfigMap's `data`. Entries that cannot be read are
@@ -57,10 +89,9 @@ pub fn is_token(token: &str) -> bool {
     (1..=128).contains(&token.len()) && token.bytes().all(fits)
 }
 
-/// Which ConfigMap holds `token`.
-pub fn shard_of(token: &str) -> u8 {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
-    digest.as_ref().first().copied().unwrap_or(0) % SHARDS
+/// Which ConfigMap holds the entry `key`.
+pub fn shard_of(key: &str) -> u8 {
+    sha256(key.as_bytes()).as_ref().first().copied().unwrap_or(0) % SHARDS
 }
 
 pub fn shard_name(shard: u8) -> String {
@@ -69,6 +100,8 @@ pub fn shard_name(shard: u8) -> String {
 
 #[cfg(test)]
 mod tests {
+    use x509_parser::extensions::GeneralName;
+
     use super::*;
 
     #[test]
@@ -89,6 +122,23 @@ mod tests {
         assert_eq!(token_of("/.well-known/acme-challenge/"), Some(None));
         assert_eq!(token_of("/.well-known/acme-challenge/../x"), Some(None));
         assert_eq!(token_of("/.well-known/acme-challenge/a/b"), Some(None));
+    }
+
+    #[test]
+    fn an_alpn_certificate_has_one_name_and_the_digest() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (made, _) = alpn_certificate(&Name::parse("a.x").unwrap(), "t.k", now).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&made).unwrap();
+        let extensions = parsed.extensions().iter();
+        let mut found = extensions.filter(|it| it.oid.to_id_string() == "1.3.6.1.5.5.7.1.31");
+        let extension = found.next().unwrap();
+        assert!(extension.critical && found.next().is_none());
+        // An OCTET STRING of 32 bytes (RFC 8737 §3).
+        let expected = [&[4, 32][..], sha256(b"t.k").as_ref()].concat();
+        assert_eq!(extension.value, expected);
+        let names = parsed.subject_alternative_name().unwrap().unwrap().value;
+        assert_eq!(names.general_names, [GeneralName::DNSName("a.x")]);
+        assert!(alpn_key("A.x") == alpn_key("a.x") && !is_token(&alpn_key("a.x")));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use crate::config::tree::{Form, Node, Place, Value, merge};
 pub(crate) use crate::config::value::boolean;
 use crate::config::walk::Walk;
 use crate::name::DomainPattern;
-use crate::resolver::{Proxy, Resolver};
+use crate::resolver::{DnsSwitches, Proxy, Resolver};
 use crate::rule;
 
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -249,6 +249,9 @@ impl Config {
         self.proxy = process::proxy(environment, walk);
         for resolver in self.resolvers.values_mut().flatten() {
             resolver.trust.proxy.clone_from(&self.proxy);
+            if let Some(dns) = &mut resolver.challenges.dns {
+                dns.switches = self.dns;
+            }
         }
     }
 }
@@ -353,15 +356,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(***)")
     }
-}
-
-/// What variables say about all DNS-01 challenges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DnsSwitches {
-    /// `LEGO_DISABLE_CNAME_SUPPORT`: records are set at the name itself, whatever it points to.
-    pub disable_cname_support: bool,
-    /// `LEGO_EXPERIMENTAL_DNS_TCP_ONLY`: DNS servers are asked by TCP only.
-    pub tcp_only: bool,
 }
 
 /// `log`.

@@ -118,6 +118,7 @@ async fn begin(
         certificates: store.certificates(),
         secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
         reports: reported,
+        asked: store.asked(),
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };

@@ -1,5 +1,6 @@
 //! Outgoing HTTPS: roots, expected server name, proxy, one time-out for the whole exchange, bounded replies.
 
+mod shown;
 mod tunnel;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::builderstates::WantsProtocols1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,6 +20,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::http::tunnel::Connector;
 use crate::resolver::CaTrust;
+
+pub use crate::http::shown::shown;
 
 /// Replies of a CA are a few KiB; a chain with everything stays far below this.
 const MAX_REPLY: usize = 1024 * 1024;
@@ -46,13 +50,37 @@ pub enum Error {
 pub struct Client {
     pooled: Pooled<HttpsConnector<Connector>, Full<Bytes>>,
     timeout: Duration,
+    head_timeout: Duration,
 }
 
 impl Client {
     pub fn new(trust: &CaTrust, timeout: Duration) -> Result<Self, Error> {
-        let config =
-            ClientConfig::builder().with_root_certificates(roots(trust)?).with_no_client_auth();
-        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
+        let config = tls(trust)?;
+        Self::over(
+            HttpsConnectorBuilder::new().with_tls_config(config).https_only(),
+            trust,
+            timeout,
+        )
+    }
+
+    /// A client for the APIs of DNS providers, which somebody may run at an `http://` address.
+    pub fn for_apis(trust: &CaTrust, timeout: Duration) -> Result<Self, Error> {
+        let config = tls(trust)?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        Self::over(builder, trust, timeout)
+    }
+
+    /// The same connections with another time-out.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, head_timeout: self.head_timeout.min(timeout), ..self.clone() }
+    }
+
+    fn over(
+        builder: HttpsConnectorBuilder<WantsProtocols1>,
+        trust: &CaTrust,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         let builder = match &trust.server_name {
             Some(name) => {
                 let parsed = ServerName::try_from(name.clone())
@@ -66,7 +94,14 @@ impl Client {
         tcp.set_connect_timeout(Some(CONNECT.min(timeout)));
         let connector = Connector::new(tcp, trust.proxy.as_ref())?;
         let connector = builder.enable_http1().enable_http2().wrap_connector(connector);
-        Ok(Self { pooled: Pooled::builder(TokioExecutor::new()).build(connector), timeout })
+        let pooled = Pooled::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { pooled, timeout, head_timeout: timeout })
+    }
+
+    /// Leaves a host that has not begun its reply after this long.
+    #[must_use]
+    pub fn with_head_timeout(self, head_timeout: Duration) -> Self {
+        Self { head_timeout, ..self }
     }
 
     /// One exchange, from connecting to the last byte of the reply.
@@ -83,10 +118,12 @@ impl Client {
         request: Request<Bytes>,
         host: &str,
     ) -> Result<Response<Bytes>, Error> {
-        let reply =
-            self.pooled.request(request.map(Full::new)).await.map_err(|error| {
-                Error::Unreachable { host: host.to_owned(), cause: chain(&error) }
-            })?;
+        let head = self.pooled.request(request.map(Full::new));
+        let head = tokio::time::timeout(self.head_timeout, head).await.map_err(|_elapsed| {
+            Error::Timeout { host: host.to_owned(), seconds: self.head_timeout.as_secs() }
+        })?;
+        let reply = head
+            .map_err(|error| Error::Unreachable { host: host.to_owned(), cause: chain(&error) })?;
         let (parts, body) = reply.into_parts();
         let body = Limited::new(body, MAX_REPLY).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
@@ -110,6 +147,10 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner.source();
     }
     text
+}
+
+fn tls(trust: &CaTrust) -> Result<ClientConfig, Error> {
+    Ok(ClientConfig::builder().with_root_certificates(roots(trust)?).with_no_client_auth())
 }
 
 fn roots(trust: &CaTrust) -> Result<Arc<RootCertStore>, Error> {

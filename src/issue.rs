@@ -5,34 +5,54 @@
 //! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
 
 mod accounts;
+mod aside;
 
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
-use crate::acme::Account;
+use crate::acme::{Account, RetryAfter, Waited};
 use crate::budget::is_about_names;
-use crate::cert::{Certificate, Facts, Id, Key};
+use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
+use crate::challenge;
+use crate::challenge::Answer;
 use crate::cluster::Fence;
 use crate::name::{Name, Names};
 use crate::order;
 use crate::order::{
-    Effect, Event, Failure, FailureKind, Pending, Spec, State, Terms, Unproven, needs_rehearsal,
+    Effect, Event, Failure, FailureKind, Pending, Polled, Proof, Spec, State, Terms,
+    needs_rehearsal,
 };
-use crate::resolver::Resolver;
+use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
-pub use accounts::{Accounts, account_name};
+pub use accounts::{Accounts, OpenFailed, account_name};
+pub use aside::{Revocation, poll, revoke};
 
 /// One issuance needs about ten steps; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+/// An order that the CA works on is asked for again after this long, if it names no time.
+const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
+/// An order that says nothing of its end is given up after this long.
+const ORDER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+/// How often one chain that cannot be used is fetched anew, before another order is placed.
+const BAD_CHAINS: usize = 3;
 /// How long one poll may last before the worker gives its place to others.
 const POLL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Names of one certificate that are proven at once.
+const PROVEN_AT_ONCE: usize = 32;
+
+/// How long an answer stays valid in the challenge table if nobody takes it away.
+const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What drivers share.
 #[derive(Debug, Clone)]
@@ -78,6 +98,21 @@ pub enum Outcome {
     },
     /// The failure is recorded in the state.
     Failed(Versioned<State>),
+    /// The CA works on the order: no failure; go on with it then.
+    Waiting {
+        state: Versioned<State>,
+        until: Timestamp,
+    },
+    /// What the CA says on when to renew; `None`: it does not tell such things.
+    Polled {
+        ari_id: String,
+        polled: Option<Polled>,
+    },
+    NotPolled {
+        ari_id: String,
+    },
+    /// Something was done beside orders, and the state says so.
+    Noted(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -90,7 +125,9 @@ enum Stop {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{message}")]
-    GiveUp { kind: FailureKind, message: String, names: Vec<Name> },
+    GiveUp { kind: FailureKind, message: String, names: Vec<Name>, tries: u8 },
+    #[error("the CA works on the order")]
+    Waiting(Timestamp),
     #[error("this controller no longer leads")]
     Fenced,
     #[error("this controller is stopping")]
@@ -107,6 +144,7 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     };
     match driver.run().await {
         Ok(facts) => Outcome::Issued { state: driver.versioned(), facts },
+        Err(Stop::Waiting(until)) => Outcome::Waiting { state: driver.versioned(), until },
         Err(stop) => driver.record(stop).await,
     }
 }
@@ -121,11 +159,13 @@ struct Driver<'a> {
     account: Option<(String, Account)>,
     /// Of the certificate that is held.
     held_key: Option<Key>,
+    /// Challenges that can be used, the best first.
+    kinds: Vec<ChallengeKind>,
 }
 
 impl Stop {
     fn give_up(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self::GiveUp { kind, message: message.into(), names: Vec::new() }
+        Self::GiveUp { kind, message: message.into(), names: Vec::new(), tries: 0 }
     }
 }
 
@@ -144,22 +184,33 @@ impl<'a> Driver<'a> {
         let rehearsal = job.rehearsal.as_ref().map(|resolver| &resolver.ca_server);
         let cas = [Some(&job.resolver.ca_server), rehearsal];
         state.pending = state.pending.filter(|pending| cas.contains(&Some(&pending.ca)));
-        Ok(Self { engine, job, clock, state, version, account: None, held_key: None })
+        let kinds = job.resolver.challenges.kinds();
+        let (account, held_key) = (None, None);
+        Ok(Self { engine, job, clock, state, version, account, held_key, kinds })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
         self.check_basis().await?;
         let mut event = Event::Begin;
+        let mut pause = Duration::from_millis(500);
+        let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
         for _ in 0..MAX_STEPS {
-            let (state, effect) = order::next(&self.state, event);
+            let (state, effect) = order::next(&self.state, event, &self.kinds);
+            if matches!(effect, Effect::Place) && state.tried != self.state.tried {
+                self.tell_fallback(&state);
+            }
             self.store(state).await?;
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
                 // The order is elsewhere than we thought (RFC 8555 §7.4): look again.
-                Err(Stop::Acme(acme::Error::OtherState(_))) => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                Err(Stop::Acme(acme::Error::OtherState(_))) if Instant::now() < patient_until => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
                     Event::Begin
+                }
+                Err(Stop::Acme(acme::Error::OtherState(_))) => {
+                    return Err(self.go_on_later(None, None).await?);
                 }
                 Err(stop) => return Err(stop),
             };
@@ -222,21 +273,17 @@ impl<'a> Driver<'a> {
         let event = match effect {
             Effect::Place => self.place().await?,
             Effect::Look(pending) => {
-                let now = (self.clock)();
-                Event::Seen(self.account().await?.look(&pending.url, now).await?)
+                let view = self.account().await?.look(&pending.url).await?;
+                Event::Seen { view, at: (self.clock)() }
             }
-            Effect::Present(unproven) => self.present(unproven).await?,
-            Effect::Prove(unproven) => self.prove(unproven).await?,
-            Effect::Withdraw(unproven) => self.withdraw(&unproven).await?,
+            Effect::Present(proofs) => self.present(proofs).await?,
+            Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
-            Effect::Await(pending) => {
-                self.account().await?.wait(&pending.url, POLL_LIMIT).await?;
-                Event::Begin
-            }
+            Effect::Await(pending) => self.wait(&pending).await?,
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
-            Effect::GiveUp { kind, message, names } => {
-                return Err(Stop::GiveUp { kind, message, names });
+            Effect::GiveUp { kind, message, names, tries } => {
+                return Err(Stop::GiveUp { kind, message, names, tries });
             }
             Effect::Done(facts) => return Ok(ControlFlow::Break(facts)),
         };
@@ -248,8 +295,10 @@ impl<'a> Driver<'a> {
         let key = self.new_key().await?;
         let account = self.account().await?;
         self.may_act()?;
-        let url = account.place(&self.job.names).await?;
         let terms = self.terms();
+        let replaces = self.job.replaces.as_deref().filter(|_| !terms.rehearsal);
+        let profile = self.job.resolver.profile.as_deref();
+        let url = account.place(&self.job.names, profile, replaces).await?;
         let rehearsal = terms.rehearsal;
         tracing::info!(names = %self.job.names, order = %url, rehearsal, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
@@ -295,55 +344,128 @@ impl<'a> Driver<'a> {
             .map_err(|error| failed(error.to_string()))
     }
 
-    async fn present(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
-        let answers = unproven.iter().map(|one| (one.token.clone(), one.answer.clone())).collect();
-        self.engine.table.present(answers).await?;
-        let http = self.job.resolver.challenges.http.as_ref();
-        tokio::time::sleep(http.map_or(Duration::ZERO, |http| http.delay)).await;
-        Ok(Event::Presented(unproven))
+    async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
+        let expires = (self.clock)() + ANSWER_LIVES;
+        let answers = proofs.iter().filter_map(|proof| {
+            let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
+            Some((table_key(proof)?, Answer { name, answer, expires }))
+        });
+        self.engine.table.present(answers.collect()).await?;
+        tokio::time::sleep(self.delay(&proofs)).await;
+        Ok(Event::Presented(proofs))
     }
 
-    /// Whatever becomes of it, the answers are taken away next.
-    async fn prove(&mut self, unproven: Vec<Unproven>) -> Result<Event, Stop> {
+    /// The longest that is set for one of the challenges.
+    fn delay(&self, proofs: &[Proof]) -> Duration {
+        let challenges = &self.job.resolver.challenges;
+        let of = |proof: &Proof| match proof.kind {
+            ChallengeKind::Http01 => challenges.http.as_ref().map(|http| http.delay),
+            ChallengeKind::TlsAlpn01 => challenges.tls.as_ref().map(|tls| tls.delay),
+            ChallengeKind::Dns01 => None,
+        };
+        proofs.iter().filter_map(of).max().unwrap_or_default()
+    }
+
+    /// Whatever becomes of it, each answer is taken away, and none later than it is settled.
+    async fn prove(&mut self, proofs: &[Proof]) -> Result<Event, Stop> {
         let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let proved = self.account().await?.prove(&pending.url, &unproven, POLL_LIMIT).await;
-        if let Err(error) = proved {
-            self.withdraw(&unproven).await?;
-            return Err(error.into());
-        }
-        Ok(Event::Settled(unproven))
+        let account = self.account().await?;
+        let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
+        let each: Vec<_> = each.collect();
+        let all: Vec<Result<(), Stop>> =
+            stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
+        all.into_iter().collect::<Result<(), Stop>>()?;
+        Ok(Event::Settled)
     }
 
-    async fn withdraw(&self, unproven: &[Unproven]) -> Result<Event, Stop> {
-        let tokens = unproven.iter().map(|one| one.token.clone()).collect();
-        self.engine.table.withdraw(tokens).await?;
-        Ok(Event::Withdrawn)
+    async fn prove_one(
+        &self,
+        account: &Account,
+        pending: &Pending,
+        proof: &Proof,
+    ) -> Result<(), Stop> {
+        let chosen = slice::from_ref(&proof.chosen);
+        let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        if let Some(key) = table_key(proof) {
+            self.engine.table.withdraw(vec![key]).await?;
+        }
+        Ok(proved?)
+    }
+
+    fn tell_fallback(&self, state: &State) {
+        for tried in state.tried.iter().filter(|tried| !self.state.tried.contains(tried)) {
+            let (name, kind) = (&tried.name, tried.kind.as_str());
+            tracing::warn!(
+                "{name} could not be proven by {kind}; a new order takes the next challenge. {}",
+                tried.message
+            );
+        }
     }
 
     async fn finalize(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let csr = pending.key.csr(&self.job.names).map_err(|error| {
+        let extras = CsrExtras {
+            email_addresses: self.job.resolver.email_addresses.clone(),
+            no_common_name: self.job.resolver.disable_common_name,
+        };
+        let csr = pending.key.csr(&self.job.names, &extras).map_err(|error| {
             let message = format!("no signing request can be made: {error}");
             Stop::give_up(FailureKind::Refused, message)
         })?;
-        self.account().await?.finalize(&pending.url, &csr).await?;
-        Ok(Event::Begin)
+        let view = self.account().await?.finalize(&pending.url, &csr).await?;
+        let at = (self.clock)();
+        Ok(view.map_or(Event::Begin, |view| Event::Seen { view, at }))
     }
 
-    async fn download(&mut self, pending: &Pending) -> Result<Event, Stop> {
-        let chain = self.account().await?.download(&pending.url).await?;
-        match Certificate::parse(&chain, pending.key.pem()) {
-            Ok(certificate) => Ok(Event::Downloaded(certificate)),
-            Err(error) => {
-                let state = State { pending: None, ..self.state.clone() };
-                self.store(state).await?;
-                let message = format!("the CA sent a chain that cannot be used: {error}");
-                Err(Stop::give_up(FailureKind::Refused, message))
+    /// Not longer than `certificateTimeout`; the order goes on after that.
+    async fn wait(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let limit = self.job.resolver.certificate_timeout;
+        match self.account().await?.wait(&pending.url, limit).await? {
+            Waited::Settled => Ok(Event::Begin),
+            Waited::Open { retry_after, expires } => {
+                Err(self.go_on_later(retry_after, expires).await?)
             }
         }
     }
 
+    /// `Err`: the order is past its end.
+    async fn go_on_later(
+        &mut self,
+        retry_after: Option<RetryAfter>,
+        expires: Option<Timestamp>,
+    ) -> Result<Stop, Stop> {
+        let now = (self.clock)();
+        let placed_at = self.state.pending.as_ref().map_or(now, |pending| pending.placed_at);
+        let ends = expires.unwrap_or(placed_at + ORDER_LIVES);
+        if now >= ends {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
+            let message = format!("the CA did not finish the order before it ended at {ends}");
+            return Err(Stop::give_up(FailureKind::Refused, message));
+        }
+        Ok(Stop::Waiting(retry_after.unwrap_or(ASK_AGAIN).resolve(now).min(ends)))
+    }
+
+    async fn download(&mut self, pending: &Pending) -> Result<Event, Stop> {
+        let preferred = self.job.resolver.preferred_chain.as_deref();
+        let chain = self.account().await?.download(&pending.url, preferred).await;
+        let parsed = chain.and_then(|chain| {
+            Certificate::parse(&chain, pending.key.pem())
+                .map_err(|error| acme::Error::BadChain(error.to_string()))
+        });
+        let failed = self.state.failures.len() + 1;
+        if matches!(parsed, Err(acme::Error::BadChain(_))) && failed >= BAD_CHAINS {
+            self.store(State { pending: None, ..self.state.clone() }).await?;
+        }
+        Ok(Event::Downloaded(parsed?))
+    }
+
     /// K1, conditional on what is there now; already there after a crash: nothing to write.
     async fn keep(&mut self, certificate: Certificate) -> Result<Event, Stop> {
+        let ari = if self.job.asks_when_to_renew {
+            let account = self.account().await?;
+            aside::first_window(account.ca(), &certificate, (self.clock)()).await
+        } else {
+            None
+        };
         let present = self.engine.store.certificate(&self.job.id).await?;
         let there = present
             .as_ref()
@@ -365,7 +487,7 @@ impl<'a> Driver<'a> {
             not_after = %certificate.facts().not_after,
             "certificate stored"
         );
-        Ok(Event::Stored { at: (self.clock)(), certificate, ari: None })
+        Ok(Event::Stored { at: (self.clock)(), certificate, ari })
     }
 
     async fn account(&mut self) -> Result<Account, Stop> {
@@ -375,26 +497,30 @@ impl<'a> Driver<'a> {
         {
             return Ok(account.clone());
         }
-        let account = self.engine.accounts.open(resolver, &self.engine.fence).await?;
+        let account = self.engine.accounts.opened(resolver, &self.engine.fence).await?;
         self.account = Some((resolver.ca_server.clone(), account.clone()));
         Ok(account)
     }
 
     fn may_act(&self) -> Result<(), Stop> {
-        if self.engine.fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
+        fenced(&self.engine.fence)
     }
 
     /// A failure is part of the state, so that a restart does not begin again at once.
     async fn record(mut self, stop: Stop) -> Outcome {
         let at = (self.clock)();
         let (kind, not_before) = match &stop {
-            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) => {
+            Stop::Fenced | Stop::Leaving | Stop::Overtaken | Stop::Store(_) | Stop::Waiting(_) => {
                 return Outcome::Interrupted(stop.to_string());
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
         };
         let ca = self.resolver().ca_server.clone();
+        let (names, tries) = match &stop {
+            Stop::GiveUp { names, tries, .. } => (names.clone(), *tries),
+            _ => (Vec::new(), 0),
+        };
         let message = order::shown(&stop.to_string());
         let failure = Failure {
             at,
@@ -403,7 +529,8 @@ impl<'a> Driver<'a> {
             narrow: kind == FailureKind::RateLimited && is_about_names(&ca, &message),
             rehearsal: ca != self.job.resolver.ca_server,
             ca: Some(ca),
-            names: if let Stop::GiveUp { names, .. } = &stop { names.clone() } else { Vec::new() },
+            names,
+            tries,
             message,
         };
         let mut state = self.state.clone();
@@ -426,12 +553,25 @@ impl<'a> Driver<'a> {
             acme::Error::RateLimited { retry_after, .. } => {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
             }
-            acme::Error::AccountGone(_) => {
+            acme::Error::AccountGone(_) | acme::Error::KeyRefused(_) => {
                 self.engine.accounts.forget(self.resolver()).await;
                 (FailureKind::Unreachable, None)
             }
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),
             _ => (FailureKind::Refused, None),
         }
+    }
+}
+
+fn fenced(fence: &Fence) -> Result<(), Stop> {
+    if fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
+}
+
+/// The entry of the challenge table that answers it, if it is one of the table's.
+fn table_key(proof: &Proof) -> Option<String> {
+    match proof.kind {
+        ChallengeKind::Http01 => Some(proof.token.clone()),
+        ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
+        ChallengeKind::Dns01 => None,
     }
 }

@@ -40,7 +40,7 @@
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
-//! | 4 | [`api`], [`config`], [`challenge`] | pure, but for the files that [`config::read`] reads |
+//! | 4 | [`api`], [`config`], [`challenge`], [`dns`] | the first three pure, but for the files that [`config::read`] reads |
 //! | 5 | [`route`], [`order`], [`cluster`] | the first two pure |
 //! | 6 | [`source`], [`world`], [`budget`], [`acme`], [`store`] | `world` and `budget` pure |
 //! | 7 | [`plan`], [`issue`] | `plan` pure |
@@ -97,6 +97,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod dns;
 pub mod http;
 pub mod issue;
 pub mod name;

@@ -6,17 +6,23 @@
 //! of the stored order, so nothing that was lost can lead to a second certificate.
 
 mod ari;
+mod choice;
 mod terms;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{Certificate, Facts, Key};
-use crate::challenge::Answer;
 use crate::name::{Name, Names};
+use crate::resolver::ChallengeKind;
 
 pub use ari::{Ari, Polled, Window, after_error, learn};
+pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
+
+pub use crate::http::shown;
 
 /// Issuances and orders that a record remembers; older ones are forgotten.
 const KEEP_ISSUED: usize = 8;
@@ -41,6 +47,9 @@ pub struct State {
     /// The order in flight. Key and URL are stored before anything is done with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// Challenges that failed since the last success; the next order takes others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
     /// The last failures since the last success, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
@@ -77,6 +86,13 @@ pub struct State {
     pub asked: Option<Asked>,
 }
 
+impl State {
+    /// How a certificate was issued, if it was by us and is remembered.
+    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
+        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
+    }
+}
+
 /// `{"what": "renew", "at": …, "force": …}` or `{"what": "revoke", "at": …, "reason": …}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase")]
@@ -109,6 +125,7 @@ impl State {
             names: names.clone(),
             kinds: Vec::new(),
             pending: None,
+            tried: Vec::new(),
             failures: Vec::new(),
             failed: 0,
             rehearsed: false,
@@ -135,6 +152,9 @@ pub struct Pending {
     /// Key of the certificate to come.
     pub key: Key,
     pub placed_at: Timestamp,
+    /// How each name is to be proven.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub challenges: BTreeMap<Name, ChallengeKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
 }
@@ -168,6 +188,9 @@ pub struct Failure {
     /// Names that could not be proven; empty: it is about none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<Name>,
+    /// In how many ways each of these failed, one after the other.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub tries: u8,
     /// What the CA limits is only these names, not everything that is asked of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub narrow: bool,
@@ -217,7 +240,7 @@ pub struct OrderView {
     pub unproven: Vec<Unproven>,
     /// Why the order is invalid, if it is.
     pub problem: Option<String>,
-    /// Names that could not be proven.
+    /// Names that could not be proven, as the certificate has them.
     pub failed: Vec<Name>,
 }
 
@@ -232,12 +255,41 @@ pub enum Status {
     Gone,
 }
 
-/// A pending authorization with its HTTP-01 challenge.
+/// A pending authorization (RFC 8555 §7.1.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unproven {
-    pub token: String,
-    pub answer: Answer,
     pub authorization_url: String,
+    /// What is to be proven, without `*.`.
+    pub name: Name,
+    /// The order has `*.` before the name.
+    pub wildcard: bool,
+    /// Challenges of a known kind; one of them is enough.
+    pub offers: Vec<Offer>,
+}
+
+impl Unproven {
+    /// The name as the certificate has it.
+    pub fn full_name(&self) -> Name {
+        let wildcard = self.wildcard.then(|| Name::parse(&format!("*.{}", self.name)).ok());
+        wildcard.flatten().unwrap_or_else(|| self.name.clone())
+    }
+}
+
+/// A challenge as the CA offers it; none of its text is checked (see [`crate::challenge::is_token`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    pub kind: ChallengeKind,
+    pub url: String,
+    pub token: String,
+    /// Token and the account key's thumbprint (RFC 8555 §8.1).
+    pub key_authorization: String,
+}
+
+/// The challenge by which an authorization is to be proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    pub authorization_url: String,
+    pub challenge_url: String,
 }
 
 /// What happened, told to [`next`].
@@ -251,12 +303,14 @@ pub enum Event {
         at: Timestamp,
         terms: Terms,
     },
-    Seen(OrderView),
+    Seen {
+        view: OrderView,
+        at: Timestamp,
+    },
     /// The answers are visible to every proxy.
-    Presented(Vec<Unproven>),
-    /// Every authorization is valid or invalid.
-    Settled(Vec<Unproven>),
-    Withdrawn,
+    Presented(Vec<Proof>),
+    /// Every authorization is valid or invalid, and the answers are taken away.
+    Settled,
     Downloaded(Certificate),
     Stored {
         at: Timestamp,
@@ -274,11 +328,9 @@ pub enum Effect {
     /// Ask the CA for the order and its authorizations.
     Look(Pending),
     /// Put the answers into the challenge table and wait until they can be seen.
-    Present(Vec<Unproven>),
-    /// Tell the CA, and poll until each authorization is settled.
-    Prove(Vec<Unproven>),
-    /// Take the answers away.
-    Withdraw(Vec<Unproven>),
+    Present(Vec<Proof>),
+    /// Tell the CA, and poll; take each answer away as soon as its authorization is settled.
+    Prove(Vec<Proof>),
     /// Send the CSR.
     Finalize(Pending),
     /// Poll the order, which the CA is processing.
@@ -292,26 +344,29 @@ pub enum Effect {
         message: String,
         /// Those that could not be proven.
         names: Vec<Name>,
+        tries: u8,
     },
     /// The certificate with these facts is stored and counted.
     Done(Facts),
 }
 
-/// The state to store if it differs, and what to do then.
-pub fn next(state: &State, event: Event) -> (State, Effect) {
+/// The state to store if it differs, and what to do then. `kinds`: the challenges that can be used,
+/// the best first.
+pub fn next(state: &State, event: Event, kinds: &[ChallengeKind]) -> (State, Effect) {
     let mut state = state.clone();
     let effect = match event {
-        Event::Begin | Event::Withdrawn => look_or_place(&state),
+        Event::Begin | Event::Settled => look_or_place(&state),
         Event::Placed { url, key, at, terms } => {
             remember(&mut state.orders, placed(at, &terms), KEEP_ORDERS);
+            let challenges = choice::plan(&state.names, kinds, &state.tried, at);
             let ca = terms.spec.ca.clone();
-            let pending = Pending { url, ca, key, placed_at: at, terms: Some(terms) };
+            let terms = Some(terms);
+            let pending = Pending { url, ca, key, placed_at: at, challenges, terms };
             state.pending = Some(pending.clone());
             Effect::Look(pending)
         }
-        Event::Seen(view) => seen(&mut state, view),
-        Event::Presented(unproven) => Effect::Prove(unproven),
-        Event::Settled(unproven) => Effect::Withdraw(unproven),
+        Event::Seen { view, at } => seen(&mut state, view, kinds, at),
+        Event::Presented(proofs) => Effect::Prove(proofs),
         Event::Downloaded(certificate) => Effect::Keep(certificate),
         Event::Stored { at, certificate, ari } => {
             count(&mut state, at, certificate.facts());
@@ -326,10 +381,12 @@ fn look_or_place(state: &State) -> Effect {
     state.pending.clone().map_or(Effect::Place, Effect::Look)
 }
 
-fn seen(state: &mut State, view: OrderView) -> Effect {
+fn seen(state: &mut State, view: OrderView, kinds: &[ChallengeKind], at: Timestamp) -> Effect {
     let Some(pending) = state.pending.clone() else { return Effect::Place };
     match view.status {
-        Status::Pending if !view.unproven.is_empty() => Effect::Present(view.unproven),
+        Status::Pending if !view.unproven.is_empty() => {
+            proofs(state, pending, &view.unproven, kinds)
+        }
         // Every authorization is valid already; the CA is about to see it.
         Status::Pending | Status::Processing => Effect::Await(pending),
         Status::Ready => Effect::Finalize(pending),
@@ -339,16 +396,65 @@ fn seen(state: &mut State, view: OrderView) -> Effect {
             Effect::Place
         }
         Status::Valid => Effect::Download(pending),
-        Status::Invalid => {
-            state.pending = None;
-            let message = view.problem.unwrap_or_else(|| "the CA gave no reason".to_owned());
-            Effect::GiveUp { kind: FailureKind::Refused, message, names: view.failed }
-        }
+        Status::Invalid => invalid(state, &pending, view, (kinds, at)),
         Status::Gone => {
             state.pending = None;
             Effect::Place
         }
     }
+}
+
+fn proofs(
+    state: &mut State,
+    mut pending: Pending,
+    unproven: &[Unproven],
+    kinds: &[ChallengeKind],
+) -> Effect {
+    let chosen = unproven.iter().map(|one| choice::choose(&pending, one, kinds));
+    match chosen.collect::<Result<Vec<Proof>, String>>() {
+        Ok(proofs) => {
+            let taken = proofs.iter().map(|proof| (proof.name.clone(), proof.kind));
+            pending.challenges.extend(taken);
+            state.pending = Some(pending);
+            Effect::Present(proofs)
+        }
+        Err(message) => {
+            state.pending = None;
+            let (names, tries) = (Vec::new(), 0);
+            Effect::GiveUp { kind: FailureKind::Refused, message, names, tries }
+        }
+    }
+}
+
+/// Another order at once if each name that failed has a challenge left.
+fn invalid(
+    state: &mut State,
+    pending: &Pending,
+    view: OrderView,
+    (kinds, at): (&[ChallengeKind], Timestamp),
+) -> Effect {
+    state.pending = None;
+    let mut message = view.problem.unwrap_or_else(|| "the CA gave no reason".to_owned());
+    let failed = view.failed;
+    for name in &failed {
+        let Some(kind) = pending.challenges.get(name) else { continue };
+        state.tried.retain(|one| one.name != *name || one.kind != *kind);
+        let message = std::mem::take(&mut message);
+        state.tried.push(Tried { name: name.clone(), kind: *kind, at, message });
+    }
+    let more = |name: &Name| choice::untried(kinds, name, &state.tried, at).is_some();
+    if !failed.is_empty() && failed.iter().all(more) {
+        return Effect::Place;
+    }
+    let of_failed = state.tried.extract_if(.., |one| failed.contains(&one.name));
+    let of_failed: Vec<Tried> = of_failed.collect();
+    let tries = failed.iter().map(|name| of_failed.iter().filter(|one| one.name == *name).count());
+    let tries = u8::try_from(tries.max().unwrap_or_default()).unwrap_or(u8::MAX).max(1);
+    let told = of_failed.iter().filter(|one| !one.message.is_empty());
+    let told: Vec<String> =
+        told.map(|one| format!("{}: {}", one.kind.as_str(), one.message)).collect();
+    let message = if message.is_empty() { told.join("; ") } else { message };
+    Effect::GiveUp { kind: FailureKind::Refused, message, names: failed, tries }
 }
 
 /// Records that the certificate is stored; the order is over.
@@ -361,6 +467,7 @@ pub fn count(state: &mut State, at: Timestamp, facts: &Facts) {
         let due = state.issued.iter().position(|one| one.cause() == Cause::Due);
         state.issued.remove(due.filter(|due| *due < KEEP_ISSUED).unwrap_or_default());
     }
+    state.tried.clear();
     state.failures.clear();
     state.failed = 0;
     state.rehearsed = false;
@@ -405,35 +512,28 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_nothing(number: &u8) -> bool {
+    *number == 0
+}
+
 fn remember<T>(list: &mut Vec<T>, item: T, keep: usize) {
     list.push(item);
     let surplus = list.len().saturating_sub(keep);
     list.drain(..surplus);
 }
 
-/// Text from a CA or a DNS server as it may be shown: at most 512 bytes, no control characters.
-pub fn shown(text: &str) -> String {
-    let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() > 512 {
-        let mut end = 509;
-        while !clean.is_char_boundary(end) {
-            end -= 1;
-        }
-        clean.truncate(end);
-        clean.push('…');
-    }
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cert::KeyType;
-    use crate::name::Name;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
+
+    const ALL: [ChallengeKind; 3] =
+        [ChallengeKind::TlsAlpn01, ChallengeKind::Http01, ChallengeKind::Dns01];
 
     fn fresh() -> State {
         State::new("shop", "le", &Names::new([Name::parse("a.x").unwrap()]).unwrap())
@@ -463,6 +563,7 @@ mod tests {
             not_before: None,
             ca: None,
             names: Vec::new(),
+            tries: 0,
             narrow: false,
             rehearsal: false,
         }
@@ -470,17 +571,18 @@ mod tests {
 
     fn placed() -> State {
         let key = Key::generate(KeyType::Ec256).unwrap();
-        next(&fresh(), Event::Placed { url: "o".into(), key, at: at(0), terms: terms() }).0
+        let event = Event::Placed { url: "o".into(), key, at: at(0), terms: terms() };
+        next(&fresh(), event, &ALL).0
     }
 
     fn view(status: Status) -> Event {
         let (unproven, failed) = (Vec::new(), Vec::new());
-        Event::Seen(OrderView { status, unproven, problem: None, failed })
+        Event::Seen { view: OrderView { status, unproven, problem: None, failed }, at: at(0) }
     }
 
     #[track_caller]
     fn leads_to(state: &State, event: Event, expected: &str) -> State {
-        let (after, effect) = next(state, event);
+        let (after, effect) = next(state, event, &ALL);
         let shown = format!("{effect:?}");
         assert!(shown.starts_with(expected), "{shown}");
         after
@@ -510,11 +612,122 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_taken_away_before_the_order_is_looked_at_again() {
+    fn the_ca_is_told_once_the_answers_can_be_seen() {
         let state = placed();
         leads_to(&state, Event::Presented(Vec::new()), "Prove");
-        leads_to(&state, Event::Settled(Vec::new()), "Withdraw");
-        leads_to(&state, Event::Withdrawn, "Look");
+        leads_to(&state, Event::Settled, "Look");
+    }
+
+    /// An authorization for `name` that offers challenges of these kinds.
+    fn unproven(name: &str, offered: &[ChallengeKind]) -> Unproven {
+        let offer = |kind: &ChallengeKind| Offer {
+            kind: *kind,
+            url: kind.as_str().to_owned(),
+            token: "t".to_owned(),
+            key_authorization: "t.k".to_owned(),
+        };
+        let wildcard = name.starts_with("*.");
+        Unproven {
+            authorization_url: name.to_owned(),
+            name: Name::parse(name.trim_start_matches("*.")).unwrap(),
+            wildcard,
+            offers: offered.iter().map(offer).collect(),
+        }
+    }
+
+    fn pending_with(unproven: Vec<Unproven>) -> Event {
+        let view =
+            OrderView { status: Status::Pending, unproven, problem: None, failed: Vec::new() };
+        Event::Seen { view, at: at(1) }
+    }
+
+    fn failed(names: &[&str], second: i64) -> Event {
+        let failed = names.iter().map(|name| Name::parse(name).unwrap()).collect();
+        let problem = Some(format!("no at {second}"));
+        let view = OrderView { status: Status::Invalid, unproven: Vec::new(), problem, failed };
+        Event::Seen { view, at: at(second) }
+    }
+
+    /// A new order, and how it proves its names, as its state says.
+    fn place(state: &State, kinds: &[ChallengeKind], second: i64) -> (State, String) {
+        let key = Key::generate(KeyType::Ec256).unwrap();
+        let event = Event::Placed { url: "o".into(), key, at: at(second), terms: terms() };
+        let state = next(state, event, kinds).0;
+        let challenges = state.pending.as_ref().unwrap().challenges.iter();
+        let told = challenges.map(|(name, kind)| format!("{name} {}", kind.as_str()));
+        let told = told.collect::<Vec<_>>().join(", ");
+        (state, told)
+    }
+
+    fn names(texts: &[&str]) -> Names {
+        Names::new(texts.iter().map(|text| Name::parse(text).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn wildcards_are_proven_by_dns_01_and_the_rest_by_the_first_that_can_be_used() {
+        let state = State::new("shop", "le", &names(&["a.x", "*.a.x"]));
+        let (state, told) = place(&state, &ALL, 0);
+        assert_eq!(told, "*.a.x dns-01, a.x tls-alpn-01");
+        let both = vec![unproven("a.x", &ALL), unproven("*.a.x", &ALL[2..])];
+        let (after, effect) = next(&state, pending_with(both), &ALL);
+        assert_eq!(after, state, "what is chosen is stored with the order");
+        let Effect::Present(proofs) = effect else { panic!("{effect:?}") };
+        let told: Vec<_> = proofs.iter().map(|it| (it.name.as_str(), it.kind)).collect();
+        assert_eq!(told, [("a.x", ChallengeKind::TlsAlpn01), ("*.a.x", ChallengeKind::Dns01)]);
+        assert_eq!(proofs[0].chosen.challenge_url, "tls-alpn-01");
+    }
+
+    #[test]
+    fn what_the_ca_does_not_offer_gives_way_to_what_it_does() {
+        let (state, _) = place(&fresh(), &ALL, 0);
+        let offered = vec![unproven("a.x", &[ChallengeKind::Dns01, ChallengeKind::Http01])];
+        let (after, effect) = next(&state, pending_with(offered), &ALL);
+        assert!(matches!(&effect, Effect::Present(it) if it[0].kind == ChallengeKind::Http01));
+        let stored = after.pending.unwrap().challenges;
+        assert!(stored.values().eq([&ChallengeKind::Http01]));
+        let only = vec![unproven("a.x", &ALL[2..])];
+        let (after, effect) = next(&state, pending_with(only), &ALL[..2]);
+        let Effect::GiveUp { message, .. } = effect else { panic!("{effect:?}") };
+        assert!(message.starts_with("a.x: ") && message.contains("tls-alpn-01, http-01"));
+        assert!(after.pending.is_none(), "such an order is of no use");
+    }
+
+    #[test]
+    fn a_challenge_that_failed_is_followed_by_the_next_one_at_once() {
+        let state = State::new("shop", "le", &names(&["a.x", "b.x"]));
+        let (state, told) = place(&state, &ALL, 0);
+        assert_eq!(told, "a.x tls-alpn-01, b.x tls-alpn-01");
+        let state = leads_to(&state, failed(&["b.x"], 1), "Place");
+        let (state, told) = place(&state, &ALL, 2);
+        assert_eq!(told, "a.x tls-alpn-01, b.x http-01");
+        let state = leads_to(&state, failed(&["b.x"], 3), "Place");
+        let (state, told) = place(&state, &ALL, 4);
+        assert_eq!(told, "a.x tls-alpn-01, b.x dns-01");
+        let told = "tls-alpn-01: no at 1; http-01: no at 3; dns-01: no at 5";
+        let expected = format!("GiveUp {{ kind: Refused, message: \"{told}\"");
+        let state = leads_to(&state, failed(&["b.x"], 5), &expected);
+        let (_, told) = place(&state, &ALL, 60);
+        assert_eq!(told, "a.x tls-alpn-01, b.x tls-alpn-01", "after the pause from the start");
+    }
+
+    #[test]
+    fn one_name_without_a_challenge_left_ends_it_and_another_day_begins_anew() {
+        let state = State::new("shop", "le", &names(&["a.x", "*.a.x"]));
+        let (state, _) = place(&state, &ALL, 0);
+        leads_to(&state, failed(&["a.x", "*.a.x"], 1), "GiveUp");
+        let state = leads_to(&state, failed(&["a.x"], 1), "Place");
+        assert_eq!(place(&state, &ALL, 2).1, "*.a.x dns-01, a.x http-01");
+        assert_eq!(place(&state, &ALL, 86_500).1, "*.a.x dns-01, a.x tls-alpn-01");
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused_where_it_is_chosen() {
+        let (state, _) = place(&fresh(), &ALL, 0);
+        let mut bad = unproven("a.x", &ALL);
+        bad.offers[1].token = "../x".to_owned();
+        leads_to(&state, pending_with(vec![bad.clone()]), "Present");
+        bad.offers[0].token = "../x".to_owned();
+        leads_to(&state, pending_with(vec![bad]), "GiveUp");
     }
 
     #[test]
@@ -590,7 +803,7 @@ mod tests {
         assert!(needs_rehearsal(&state));
         let key = Key::generate(KeyType::Ec256).unwrap();
         let terms = Terms { rehearsal: true, ..terms() };
-        let state = next(&state, Event::Placed { url: "o".into(), key, at: at(2), terms }).0;
+        let state = next(&state, Event::Placed { url: "o".into(), key, at: at(2), terms }, &ALL).0;
         leads_to(&state, view(Status::Ready), "Finalize");
         let mut state = leads_to(&state, view(Status::Valid), "Place");
         assert!(state.pending.is_none() && !needs_rehearsal(&state));
@@ -615,11 +828,5 @@ mod tests {
         }
         let without = serde_json::to_value(fresh()).unwrap();
         assert_eq!(without.get("asked"), None);
-    }
-
-    #[test]
-    fn text_from_outside_is_cut_and_cleaned() {
-        assert_eq!(shown("a\u{1b}[31m\nb"), "a [31m b");
-        assert!(shown(&"é".repeat(1000)).len() <= 512);
     }
 }

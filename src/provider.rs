@@ -1,7 +1,7 @@
 //! DNS providers by code: names, and the variables that hold their credentials.
 
-/// One line a provider: code, aliases, name, variables that are needed, and `gone` if the service
-/// has shut down. Of sets of variables with `;` between them one is enough, a set is a list with
+/// One line a provider: code, aliases, name, variables that are needed, and `built` if the program
+/// has it, `gone` if the service has shut down. Of sets of variables with `;` between them one is enough, a set is a list with
 /// commas, of names with `|` between them one is enough. None: credentials may come from elsewhere.
 const TABLE: &str = include_str!("provider.tsv");
 
@@ -13,6 +13,8 @@ pub struct Provider {
     /// For people.
     pub name: &'static str,
     needs: &'static str,
+    /// The program can use it.
+    pub built: bool,
     /// Its service has shut down.
     pub gone: bool,
 }
@@ -21,13 +23,10 @@ pub struct Provider {
 pub fn all() -> impl Iterator<Item = Provider> {
     TABLE.lines().filter_map(|line| {
         let mut columns = line.split('\t');
-        Some(Provider {
-            code: columns.next()?,
-            aliases: columns.next()?,
-            name: columns.next()?,
-            needs: columns.next()?,
-            gone: columns.next()? == "gone",
-        })
+        let (code, aliases, name) = (columns.next()?, columns.next()?, columns.next()?);
+        let (needs, state) = (columns.next()?, columns.next()?);
+        let (built, gone) = (state == "built", state == "gone");
+        Some(Provider { code, aliases, name, needs, built, gone })
     })
 }
 

@@ -23,6 +23,7 @@ use crate::config::EntryPoint;
 use crate::name::{Name, NameError, Names};
 use crate::store::{Change, Shard};
 
+mod alpn;
 mod certs;
 mod challenges;
 mod drain;

@@ -3,9 +3,11 @@
 mod proxy;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::KeyType;
@@ -51,11 +53,24 @@ pub struct Resolver {
     pub ca_server: String,
     /// How the CA's own HTTPS certificate is checked.
     pub trust: CaTrust,
+    /// Account elsewhere at the CA that ours is bound to (RFC 8555 §7.3.4).
+    pub eab: Option<Eab>,
     pub key_type: KeyType,
+    /// Of several chains the one whose topmost issuer has this common name.
+    pub preferred_chain: Option<String>,
+    /// Named in signing requests beside the hosts.
+    pub email_addresses: Vec<String>,
+    /// Signing requests have no common name.
+    pub disable_common_name: bool,
     /// What the CA is expected to issue; decides when to renew (seed, `certificatesDuration`).
     pub certificates_duration: Duration,
     /// Whole exchange with the CA, default 2 minutes.
     pub client_timeout: Duration,
+    /// From a request to the head of its reply, default 30 s.
+    pub response_header_timeout: Duration,
+    /// How long a worker waits for an order that the CA works on, default 30 s; the order itself
+    /// goes on after that.
+    pub certificate_timeout: Duration,
     /// Asked for in new orders (draft-ietf-acme-profiles).
     pub profile: Option<String>,
     pub challenges: Challenges,
@@ -87,6 +102,40 @@ pub struct CaTrust {
     pub server_name: Option<String>,
     /// `HTTPS_PROXY` and `NO_PROXY` of the process.
     pub proxy: Option<Proxy>,
+}
+
+/// External account binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eab {
+    pub kid: String,
+    pub key: MacKey,
+}
+
+/// Where the key is that signs a binding.
+#[derive(Clone, PartialEq, Eq)]
+pub enum MacKey {
+    /// The key itself, decoded.
+    Given(Vec<u8>),
+    /// Read when it is needed, so that it is nowhere else.
+    Secret(SecretKey),
+}
+
+impl MacKey {
+    /// Base64url without padding, as CAs give it; padding and plain base64 are taken too.
+    pub fn decode(text: &str) -> Option<Vec<u8>> {
+        let plain = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+        BASE64URL_NOPAD.decode(plain.as_bytes()).ok().filter(|key| !key.is_empty())
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("Given(***)"),
+            Self::Secret(secret) => f.debug_tuple("Secret").field(secret).finish(),
+        }
+    }
 }
 
 /// How names can be proven: those that are set, at least one.
@@ -124,8 +173,18 @@ pub struct DnsChallenge {
     /// DNS servers to ask, `host` or `host:port`; empty: the system's.
     pub resolvers: Vec<String>,
     pub propagation: Propagation,
+    pub switches: DnsSwitches,
     /// Why it cannot be carried out here and now: missing variables, a provider not built yet.
     pub obstacles: Vec<String>,
+}
+
+/// What variables of the process say about all DNS-01 challenges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DnsSwitches {
+    /// `LEGO_DISABLE_CNAME_SUPPORT`: records are set at the name itself, whatever it points to.
+    pub disable_cname_support: bool,
+    /// `LEGO_EXPERIMENTAL_DNS_TCP_ONLY`: DNS servers are asked by TCP only.
+    pub tcp_only: bool,
 }
 
 /// One provider with credentials from Secrets of the controller's namespace.
@@ -162,10 +221,13 @@ pub struct Propagation {
     pub require_all_rns: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChallengeKind {
+    #[serde(rename = "dns-01")]
     Dns01,
+    #[serde(rename = "http-01")]
     Http01,
+    #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
 }
 
@@ -180,6 +242,14 @@ pub enum Lack {
 }
 
 impl ChallengeKind {
+    /// In the order in which they are tried, as in Traefik.
+    const PREFERENCE: [Self; 3] = [Self::TlsAlpn01, Self::Http01, Self::Dns01];
+
+    /// Whether it can prove `name`: a wildcard needs DNS-01.
+    pub fn suits(self, name: &Name) -> bool {
+        self == Self::Dns01 || !name.is_wildcard()
+    }
+
     /// As ACME names it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -191,18 +261,15 @@ impl ChallengeKind {
 }
 
 impl Resolver {
-    /// How `name` is proven: a wildcard by DNS-01 only, any other name by the first that is set of
-    /// TLS-ALPN-01, HTTP-01 and DNS-01, as in Traefik.
+    /// How `name` is proven first: a wildcard by DNS-01 only, any other name by the first that is
+    /// set of TLS-ALPN-01, HTTP-01 and DNS-01. The others follow if that fails.
     pub fn challenge_of(&self, name: &Name) -> Result<ChallengeKind, Lack> {
-        let order: &[ChallengeKind] = if name.is_wildcard() {
-            &[ChallengeKind::Dns01]
-        } else {
-            &[ChallengeKind::TlsAlpn01, ChallengeKind::Http01, ChallengeKind::Dns01]
-        };
-        if let Some(kind) = order.iter().find(|kind| self.challenges.has(**kind)) {
-            return Ok(*kind);
+        let mut kinds = self.challenges.kinds().into_iter();
+        if let Some(kind) = kinds.find(|kind| kind.suits(name)) {
+            return Ok(kind);
         }
-        let obstacle = order.iter().find_map(|kind| self.taken_out.get(kind));
+        let mut suiting = ChallengeKind::PREFERENCE.iter().filter(|kind| kind.suits(name));
+        let obstacle = suiting.find_map(|kind| self.taken_out.get(kind));
         Err(obstacle.map_or(Lack::NeedsDns01, |why| Lack::Obstacle(why.clone())))
     }
 
@@ -211,10 +278,6 @@ impl Resolver {
     pub fn usable(mut self) -> Result<Self, String> {
         if !self.obstacles.is_empty() {
             return Err(self.obstacles.join("; "));
-        }
-        if self.challenges.tls.take().is_some() {
-            let why = "tlsChallenge: this version cannot carry it out yet";
-            self.taken_out.insert(ChallengeKind::TlsAlpn01, why.to_owned());
         }
         if let Some(dns) = self.challenges.dns.take() {
             let mut why = dns.obstacles;
@@ -259,6 +322,11 @@ impl Resolver {
 }
 
 impl Challenges {
+    /// Those that are set, in the order in which they are tried.
+    pub fn kinds(&self) -> Vec<ChallengeKind> {
+        ChallengeKind::PREFERENCE.into_iter().filter(|kind| self.has(*kind)).collect()
+    }
+
     fn has(&self, kind: ChallengeKind) -> bool {
         match kind {
             ChallengeKind::Dns01 => self.dns.is_some(),

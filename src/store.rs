@@ -24,7 +24,7 @@ use crate::cert::{Certificate, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster;
-use crate::cluster::Trouble;
+use crate::cluster::{Seen, Trouble};
 use crate::name::Names;
 use crate::order::State;
 
@@ -117,6 +117,8 @@ pub struct Versioned<T> {
 pub struct AccountRecord {
     pub key: Key,
     pub url: Option<String>,
+    /// Mail addresses that the CA has as its contact, by the resolver that names them.
+    pub contacts: BTreeMap<String, String>,
 }
 
 /// What identifies a certificate beyond its content.
@@ -199,6 +201,23 @@ impl Store {
         Ok(list.items.iter().filter_map(format::state).collect())
     }
 
+    /// State records in which a person asks for something: those that there are, and each when it
+    /// is written.
+    pub fn asked(&self) -> BoxStream<'static, Id> {
+        let config =
+            watcher::Config::default().labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
+        let seen = cluster::watch::<Secret>(self.secrets(&self.controller_namespace), config);
+        let asked = |seen| match seen {
+            Seen::Put(secret) => format::asks(&secret),
+            Seen::Trouble(trouble) => {
+                tracing::warn!("state records cannot be watched: {trouble}");
+                None
+            }
+            Seen::Gone { .. } | Seen::Synced => None,
+        };
+        seen.filter_map(move |seen| std::future::ready(asked(seen))).boxed()
+    }
+
     /// The state as it is now, past any cache.
     pub async fn state(&self, id: &Id) -> Result<Option<Versioned<State>>, Error> {
         let name = format!("{}{id}", format::STATE_PREFIX);
@@ -242,6 +261,18 @@ impl Store {
         let mut secret = format::secret_of_account(hash, record);
         secret.metadata.namespace = Some(self.controller_namespace.clone());
         self.write(&self.secrets(&self.controller_namespace), secret, version).await
+    }
+
+    /// A value that a resolver names; `Err(Missing)` if there is none, or nothing in it.
+    pub async fn credential(&self, name: &str, key: &str) -> Result<Vec<u8>, Error> {
+        let api = self.secrets(&self.controller_namespace);
+        let object = object::<Secret>(&api, name);
+        let secret = self.read(&api, name).await?;
+        let value = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(key));
+        value.map(|value| value.0).filter(|value| !value.is_empty()).ok_or_else(|| {
+            let cause = format!("key `{key}` is needed; fill it in");
+            Error::Missing { object, cause }
+        })
     }
 
     /// The challenge table: each shard's present content, again at each change.

@@ -83,6 +83,7 @@ fn failure(kind: FailureKind, second: i64) -> Failure {
         not_before: None,
         ca: Some(LE.to_owned()),
         names: Vec::new(),
+        tries: 1,
         narrow: false,
         rehearsal: false,
     }

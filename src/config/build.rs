@@ -6,9 +6,10 @@ use crate::config::typed::{Is, Typed};
 use crate::config::value::{self, Address};
 use crate::config::walk::Walk;
 use crate::config::{
-    Config, DnsSwitches, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect,
-    Surroundings, own, providers, resolvers,
+    Config, Domain, EntryPoint, EntryPointTls, Log, LogFormat, Problem, Redirect, Surroundings,
+    own, providers, resolvers,
 };
+use crate::resolver::DnsSwitches;
 use crate::rule::Syntax;
 
 /// Whatever is wrong goes to `walk`, and a default stands in its place.

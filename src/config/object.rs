@@ -26,6 +26,9 @@ impl Config {
         let mut resolver = resolvers::of_object(name, &typed, &self.entry_points, &mut walk);
         if let Ok(resolver) = &mut resolver {
             resolver.trust.proxy.clone_from(&self.proxy);
+            if let Some(dns) = &mut resolver.challenges.dns {
+                dns.switches = self.dns;
+            }
         }
         walk.without_use(&whole);
         let structure: Vec<String> =

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Problem;
 use crate::config::tree::Place;
 use crate::config::value::boolean;
 use crate::config::walk::Walk;
-use crate::config::{DnsSwitches, Problem};
-use crate::resolver::Proxy;
+use crate::resolver::{DnsSwitches, Proxy};
 
 type Environment = BTreeMap<String, String>;
 

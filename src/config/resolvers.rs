@@ -17,7 +17,7 @@ use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
 use crate::resolver::{
-    CaTrust, Challenges, DnsChallenge, HttpChallenge, Resolver, Setting, TlsChallenge,
+    CaTrust, Challenges, DnsChallenge, Eab, HttpChallenge, MacKey, Resolver, Setting, TlsChallenge,
 };
 
 const CERTIFICATES_HOURS: i64 = 2160;
@@ -25,6 +25,7 @@ const CERTIFICATES_HOURS: i64 = 2160;
 const MAX_HOURS: i64 = 100 * 8766;
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const DELAYS: [&str; 7] = [
     "certificateTimeout",
@@ -114,9 +115,9 @@ impl<'a> Look<'a> {
         let key_type = self.key_type();
         let certificates_duration = self.certificates_duration();
         self.delays();
-        let client_timeout = self.client_timeout();
+        let (client_timeout, response_header_timeout) = self.client_timeouts();
         self.storage();
-        self.eab();
+        let eab = self.eab();
         let trust = self.trust();
         let challenges = self.challenges();
         if !self.reasons.is_empty() {
@@ -127,9 +128,18 @@ impl<'a> Look<'a> {
             email,
             ca_server,
             trust,
+            eab,
             key_type,
+            preferred_chain: self.acme.filled("preferredChain"),
+            email_addresses: self.acme.texts("emailAddresses"),
+            disable_common_name: self.acme.boolean("disableCommonName").unwrap_or_default(),
             certificates_duration,
             client_timeout,
+            response_header_timeout,
+            certificate_timeout: self
+                .acme
+                .duration("certificateTimeout")
+                .unwrap_or(CERTIFICATE_TIMEOUT),
             profile: self.acme.filled("profile"),
             challenges,
             explicit: self.explicit(),
@@ -242,7 +252,8 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn client_timeout(&mut self) -> Duration {
+    /// Of the whole exchange, and of its first part.
+    fn client_timeouts(&mut self) -> (Duration, Duration) {
         let whole = self.acme.duration("clientTimeout").unwrap_or(CLIENT_TIMEOUT);
         let header = self.acme.duration("clientResponseHeaderTimeout");
         let header = header.unwrap_or(RESPONSE_HEADER_TIMEOUT);
@@ -250,7 +261,7 @@ impl<'a> Look<'a> {
             let message = format!("must be at least clientResponseHeaderTimeout ({header:?})");
             self.fault("clientTimeout", &message);
         }
-        whole
+        (whole, header)
     }
 
     /// Certificates live in the cluster, but an empty path is refused as Traefik does.
@@ -260,8 +271,8 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn eab(&mut self) {
-        let Some(eab) = self.acme.at("eab") else { return };
+    fn eab(&mut self) -> Option<Eab> {
+        let eab = self.acme.at("eab")?;
         let (kid, key) = (eab.filled("kid"), eab.filled("hmacEncoded"));
         let written = match self.origin {
             Origin::Object => "hmacSecretRef",
@@ -272,36 +283,35 @@ impl<'a> Look<'a> {
             Origin::Static => key.is_some(),
         };
         match (kid, has_key) {
-            (None, false) => {}
+            (None, false) => None,
             (None, true) => {
                 self.fault("eab.kid", &format!("is missing beside {written}"));
+                None
             }
             (Some(_), false) => {
                 self.fault(&format!("eab.{written}"), "is missing beside kid");
+                None
             }
-            (Some(_), true) => {
-                if let Some(key) = key {
-                    self.mac_key(&key);
-                } else if let Some(reference) = eab.at(written) {
-                    self.secret_key(reference);
-                }
-                let message = "external account binding is not supported by this version";
-                self.obstacle(eab, message);
+            (Some(kid), true) => {
+                let key = match key {
+                    Some(key) => self.mac_key(&key),
+                    None => self.secret_key(eab.at(written)?).map(MacKey::Secret),
+                };
+                Some(Eab { kid, key: key? })
             }
         }
     }
 
-    fn mac_key(&mut self, key: &str) {
-        if BASE64URL_NOPAD.decode(key.as_bytes()).is_ok() {
-            return;
-        }
-        let plain = key.trim_end_matches('=').replace('+', "-").replace('/', "_");
-        if BASE64URL_NOPAD.decode(plain.as_bytes()).is_ok() {
+    fn mac_key(&mut self, text: &str) -> Option<MacKey> {
+        let Some(key) = MacKey::decode(text) else {
+            self.fault("eab.hmacEncoded", "is no base64url text, as the CA gives it");
+            return None;
+        };
+        if BASE64URL_NOPAD.decode(text.as_bytes()).is_err() {
             let message = "is not base64url without padding, but can be read";
             self.warn("eab.hmacEncoded", message);
-        } else {
-            self.fault("eab.hmacEncoded", "is no base64url text, as the CA gives it");
         }
+        Some(MacKey::Given(key))
     }
 
     fn challenges(&mut self) -> Challenges {
@@ -315,20 +325,14 @@ impl<'a> Look<'a> {
         if none || (challenges == Challenges::default() && !self.is_in_doubt()) {
             self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
         }
-        let advice = match challenges.http {
-            Some(_) => "this version cannot carry it out yet; names are proven by HTTP-01",
-            None => {
-                "this version cannot carry it out yet; it gets certificates by HTTP-01, so add \
-                 httpChallenge.entryPoint"
-            }
-        };
         let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
-        let later = [
-            ("tlsChallenge", challenges.tls.is_some()),
-            ("dnsChallenge", challenges.dns.as_ref().is_some_and(has_provider)),
-        ];
-        for (key, _) in later.iter().filter(|one| one.1) {
-            self.warn(key, advice);
+        if challenges.dns.as_ref().is_some_and(has_provider) {
+            let advice = if challenges.http.is_some() || challenges.tls.is_some() {
+                "this version cannot carry it out yet; names are proven otherwise"
+            } else {
+                "this version cannot carry it out yet; add httpChallenge.entryPoint or tlsChallenge"
+            };
+            self.warn("dnsChallenge", advice);
         }
         challenges
     }

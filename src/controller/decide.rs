@@ -1,7 +1,5 @@
 //! For each certificate that may have changed: ask the plan, show the answer, take the step.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::Id;
@@ -29,6 +27,8 @@ pub(super) async fn dirty(leader: &mut Leader) {
         leader.wake_of.remove(&id);
         leader.dirty.ids.insert(id);
     }
+    leader.read_asked().await;
+    poll::take(leader, now).await;
     // What is done for one may be a reason to look at it again.
     while let Some(id) = leader.dirty.ids.pop_first() {
         decide(leader, &id, now).await;

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use crate::cert::Id;
 use crate::controller::copies;
 use crate::controller::leader::Leader;
+use crate::issue;
+use crate::issue::Revocation;
 use crate::order::{Changing, CopyRef, State};
 use crate::plan::{Held, Step};
 
@@ -18,7 +20,7 @@ pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp
         Step::Remove => remove(leader, id, now).await,
         Step::Forget => forget(leader, id, now).await,
         Step::NoteChange(changing) => note_change(leader, id, changing).await,
-        Step::Revoke { reason } => revoke(leader, id, reason),
+        Step::Revoke { reason } => revoke(leader, id, reason, now),
         Step::Nothing | Step::Issue(_) => {}
     }
 }
@@ -109,4 +111,15 @@ fn known(leader: &Leader, id: &Id) -> Option<State> {
     }
 }
 
-fn revoke(_leader: &mut Leader, _id: &Id, _reason: Option<u8>) {}
+fn revoke(leader: &mut Leader, id: &Id, reason: Option<u8>, now: Timestamp) {
+    let Some(state) = leader.records.state(id) else { return };
+    let Some(resolver) = leader.world.resolver(&state.resolver).cloned() else {
+        let name = &state.resolver;
+        tracing::error!(names = %state.names, "not revoked: there is no resolver `{name}`");
+        again(leader, id, now);
+        return;
+    };
+    let revocation = Revocation { id: id.clone(), resolver, reason };
+    let engine = leader.engine.clone();
+    leader.work(id, async move { issue::revoke(&engine, &revocation).await });
+}

@@ -20,7 +20,8 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
-use crate::order::State;
+use crate::name::Name;
+use crate::order::{Polled, State};
 use crate::plan::Grounds;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
@@ -50,6 +51,10 @@ pub(super) struct Leader {
     pub(super) wakes: BTreeSet<(Timestamp, Id)>,
     pub(super) wake_of: BTreeMap<Id, Timestamp>,
     pub(super) busy: BTreeSet<Id>,
+    /// Names of running orders: what a CA and the proxies know of a name is of one order.
+    pub(super) in_flight: BTreeMap<Name, Id>,
+    /// Certificates that wait for a name of theirs to be out of another's order.
+    pub(super) waiting: BTreeSet<Id>,
     /// Orders of an earlier leader that are being gone on with.
     pub(super) inherited: BTreeSet<Id>,
     pub(super) complete: bool,
@@ -66,6 +71,8 @@ pub(super) struct Leader {
     /// Warnings about resolvers that were told.
     pub(super) warned: BTreeSet<(String, String)>,
     pub(super) polls: Polls,
+    /// In whose records a person asks for something; they are read afresh.
+    pub(super) asked: BTreeSet<Id>,
 }
 
 /// When the CAs are asked next when to renew.
@@ -74,6 +81,19 @@ pub(super) struct Polls {
     pub(super) due: BTreeSet<(Timestamp, Id)>,
     pub(super) at: BTreeMap<Id, Timestamp>,
     pub(super) running: BTreeSet<Id>,
+    /// About which nothing could be learnt, and when they are asked about again.
+    pub(super) not_before: BTreeMap<Id, Timestamp>,
+    /// Answers that were not looked at yet, with the certificate that each is about.
+    pub(super) told: Vec<(Id, String, Told)>,
+}
+
+/// What a CA said about when to renew.
+#[derive(Debug)]
+pub(super) enum Told {
+    Window(Polled),
+    /// It does not tell such things.
+    Nothing,
+    Trouble,
 }
 
 impl Leader {
@@ -107,6 +127,8 @@ impl Leader {
             wakes: BTreeSet::new(),
             wake_of: BTreeMap::new(),
             busy: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             inherited,
             complete: false,
             workers: JoinSet::new(),
@@ -117,6 +139,7 @@ impl Leader {
             changing: BTreeMap::new(),
             warned: BTreeSet::new(),
             polls: Polls::default(),
+            asked: BTreeSet::new(),
             settings,
         }
     }
@@ -247,9 +270,34 @@ impl Leader {
         self.jobs.insert(task.id(), id.clone());
     }
 
+    pub(super) fn take_asked(&mut self, id: Id) {
+        // What was done is written, and seen again.
+        self.asked.insert(id);
+    }
+
+    /// Reads the records in which a person asks for something.
+    pub(super) async fn read_asked(&mut self) {
+        let idle = |id: &Id| !self.busy.contains(id);
+        let ids: Vec<Id> = self.asked.iter().filter(|id| idle(id)).cloned().collect();
+        for id in ids {
+            self.asked.remove(&id);
+            match self.engine.store.state(&id).await {
+                Ok(state) => {
+                    self.records.replace_state(&id, state);
+                    self.records.unpause(&id);
+                    self.hold(&id);
+                }
+                Err(error) => tracing::warn!("certificate rc-{id}: {error}"),
+            }
+            self.dirty.ids.insert(id);
+        }
+    }
+
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
         self.polls.running.remove(id);
+        self.in_flight.retain(|_, holder| holder != id);
+        self.dirty.ids.append(&mut self.waiting);
         match outcome {
             Outcome::Issued { state, facts } => {
                 self.records.unpause(id);
@@ -261,6 +309,23 @@ impl Leader {
                 if let Some(failure) = state.value.failures.last() {
                     tracing::warn!(names = %state.value.names, "not issued: {}", failure.message);
                 }
+                self.records.put_state(id, state);
+            }
+            Outcome::Waiting { state, until } => {
+                self.records.unpause(id);
+                tracing::info!(names = %state.value.names, %until, "the CA works on the order");
+                self.records.put_state(id, state);
+                self.records.pause_until(id, until);
+            }
+            Outcome::Polled { ari_id, polled } => {
+                let told = polled.map_or(Told::Nothing, Told::Window);
+                self.polls.told.push((id.clone(), ari_id, told));
+            }
+            Outcome::NotPolled { ari_id } => {
+                self.polls.told.push((id.clone(), ari_id, Told::Trouble));
+            }
+            Outcome::Noted(state) => {
+                self.records.unpause(id);
                 self.records.put_state(id, state);
             }
             Outcome::Interrupted(why) => {

@@ -131,6 +131,11 @@ fn begin(leader: &mut Leader, ticket: &Ticket, now: Timestamp) -> bool {
     if choice.resolver.ca_server != ticket.ca || leader.busy.contains(id) {
         return false;
     }
+    if want.names.iter().any(|name| leader.in_flight.contains_key(name)) {
+        leader.waiting.insert(id.clone());
+        return false;
+    }
+    leader.in_flight.extend(want.names.iter().map(|name| (name.clone(), id.clone())));
     let job = job(leader, ticket, &want, choice, grounds, now);
     let (engine, clock) = (leader.engine.clone(), leader.settings.clock);
     leader.work(id, async move { issue::drive(&engine, &job, clock).await });

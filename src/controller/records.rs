@@ -255,6 +255,11 @@ impl Records {
         record.paused = Some(now + pause);
     }
 
+    /// Nothing is to be done for it before.
+    pub(super) fn pause_until(&mut self, id: &Id, until: Timestamp) {
+        self.by_id.entry(id.clone()).or_default().paused = Some(until);
+    }
+
     pub(super) fn unpause(&mut self, id: &Id) {
         let record = self.by_id.entry(id.clone()).or_default();
         (record.interrupted, record.paused) = (0, None);

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
+use crate::cert::Id;
 use crate::cluster::Seen;
 use crate::controller::copies::Report;
 use crate::controller::decide;
@@ -22,6 +23,8 @@ pub(super) struct Inputs {
     /// Of the controller's namespace, those that may be credentials.
     pub(super) secrets: BoxStream<'static, Seen<Secret>>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    /// Certificates in whose records a person asks for something.
+    pub(super) asked: BoxStream<'static, Id>,
 }
 
 enum Turn {
@@ -29,6 +32,7 @@ enum Turn {
     Store(Box<Change>),
     Secret(Box<Seen<Secret>>),
     Copy(Report),
+    Asked(Id),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
 }
@@ -67,6 +71,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
         change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
         Some(seen) = inputs.secrets.next() => Some(Turn::Secret(Box::new(seen))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
+        Some(id) = inputs.asked.next() => Some(Turn::Asked(id)),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
     }
@@ -78,6 +83,7 @@ fn take(leader: &mut Leader, turn: Turn) {
         Turn::Store(change) => leader.take_change(*change),
         Turn::Secret(seen) => leader.take_secret(*seen),
         Turn::Copy(report) => leader.take_report(report),
+        Turn::Asked(id) => leader.take_asked(id),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}
     }

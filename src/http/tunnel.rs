@@ -83,8 +83,10 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
+        // HTTPS_PROXY is for `https://` alone.
+        let plain = uri.scheme_str() == Some("http");
         match &mut self.through {
-            Some(through) if through.proxy.is_for(host, port) => {
+            Some(through) if !plain && through.proxy.is_for(host, port) => {
                 let proxy = through.proxy.to_string();
                 let connecting = through.tunnel.call(uri);
                 Box::pin(async move {

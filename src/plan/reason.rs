@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::budget::Class;
 use crate::cert::Facts;
-use crate::order::{Asked, Cause, Change, Changing, Issued, Spec, State};
+use crate::order::{Asked, Cause, Change, Changing, Spec};
 use crate::plan::schedule::{By, fraction, life, schedule};
 use crate::plan::{Held, Question, Wanted, Why, round};
 
@@ -99,17 +99,12 @@ fn of_missing(held: &Held) -> Reason {
     Reason::new(why, message, Class::First)
 }
 
-/// How the certificate that is held was issued, as far as it is known.
-pub(super) fn issuance<'a>(state: Option<&'a State>, facts: &Facts) -> Option<&'a Issued> {
-    state?.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
-}
-
 fn change<'a>(
     question: &Question<'_>,
     wanted: &'a Wanted<'_>,
     facts: &Facts,
 ) -> Option<(Change, &'a Spec)> {
-    let terms = issuance(question.state, facts)?.terms.as_ref()?;
+    let terms = question.state?.issuance_of(facts)?.terms.as_ref()?;
     let spec = wanted.spec.as_ref()?;
     // What another resolver did in our place is as it is until the renewal.
     let own = terms.fallback.is_none();

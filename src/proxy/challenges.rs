@@ -23,7 +23,10 @@ pub type LookUp = Arc<dyn Fn(u8) -> BoxFuture<'static, Result<Shard, String>> + 
 const BURST: u32 = 5;
 const REFILL: Duration = Duration::from_secs(1);
 /// A CA waits about ten seconds for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
+/// One look-up; and after one that failed, until the next.
+const LOOK_UP: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_secs(1);
 /// Requests that may wait for look-ups; above it, unknown is unknown.
 const MAX_WAITING: usize = 256;
 
@@ -38,14 +41,23 @@ pub(super) struct Challenges {
 
 #[derive(Debug)]
 struct Miss {
-    shard: u8,
+    key: String,
     /// Dropped when there is no more to wait for.
     done: oneshot::Sender<()>,
 }
 
+/// What is said to whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply {
+    Answer(String),
+    Unknown,
+    /// Nobody can tell: the cluster is not to be read.
+    Unreadable,
+}
+
 enum Known {
     Answer(String),
-    /// The token is there, but for another host or an earlier time: looking again is in vain.
+    /// The entry is there, but for another host or an earlier time: looking again is in vain.
     Refused,
     Unknown,
 }
@@ -67,33 +79,31 @@ impl Challenges {
         (Self { table, misses: sender }, desk)
     }
 
-    pub(super) async fn answer(
-        &self,
-        token: &str,
-        host: &str,
-        now: fn() -> Timestamp,
-    ) -> Option<String> {
-        match self.known(token, host, now()) {
-            Known::Answer(answer) => return Some(answer),
-            Known::Refused => return None,
+    /// `key`: a token, or what TLS-ALPN-01 has for it.
+    pub(super) async fn answer(&self, key: &str, host: &str, now: fn() -> Timestamp) -> Reply {
+        match self.known(key, host, now()) {
+            Known::Answer(answer) => return Reply::Answer(answer),
+            Known::Refused => return Reply::Unknown,
             Known::Unknown => {}
         }
         let (done, wait) = oneshot::channel();
-        let shard = challenge::shard_of(token);
-        self.misses.try_send(Miss { shard, done }).ok()?;
-        wait.await.ok()?;
-        match self.known(token, host, now()) {
-            Known::Answer(answer) => Some(answer),
-            Known::Refused | Known::Unknown => None,
+        if self.misses.try_send(Miss { key: key.to_owned(), done }).is_err() {
+            return Reply::Unknown;
+        }
+        let looked = tokio::time::timeout(PATIENCE, wait).await;
+        match (self.known(key, host, now()), looked) {
+            (Known::Answer(answer), _) => Reply::Answer(answer),
+            (Known::Unknown, Err(_)) => Reply::Unreadable,
+            (Known::Refused | Known::Unknown, _) => Reply::Unknown,
         }
     }
 
-    fn known(&self, token: &str, host: &str, now: Timestamp) -> Known {
-        let shard = usize::from(challenge::shard_of(token));
+    fn known(&self, key: &str, host: &str, now: Timestamp) -> Known {
+        let shard = usize::from(challenge::shard_of(key));
         let Some(answers) = self.table.get(shard).map(ArcSwap::load) else {
             return Known::Unknown;
         };
-        match answers.get(token) {
+        match answers.get(key) {
             None => Known::Unknown,
             Some(entry) => entry
                 .for_host(host, now)
@@ -123,12 +133,27 @@ struct Landed {
 #[derive(Default)]
 struct Waiting {
     /// For the look-up that is under way.
-    aboard: Vec<oneshot::Sender<()>>,
+    aboard: Vec<Miss>,
     /// Came after it had started, so it may not see what they ask for.
-    late: Vec<oneshot::Sender<()>>,
+    late: Vec<Miss>,
     in_flight: bool,
+    /// The last look-up failed.
+    failing: bool,
     /// Counts what the watch told.
     generation: u64,
+}
+
+impl Waiting {
+    /// Nobody waits for those whose entry is there, or who have gone.
+    fn let_go(&mut self, answers: &BTreeMap<String, Answer>) {
+        let waits = |miss: &mut Miss| !miss.done.is_closed() && !answers.contains_key(&miss.key);
+        let found = self.aboard.extract_if(.., |miss| !waits(miss));
+        let found = found.chain(self.late.extract_if(.., |miss| !waits(miss)));
+        for miss in found {
+            // An error means that the request is gone.
+            miss.done.send(()).ok();
+        }
+    }
 }
 
 impl Desk {
@@ -153,62 +178,75 @@ impl Desk {
     }
 
     fn told(&mut self, shard: Shard) {
+        let answers = Arc::new(shard.answers);
+        self.publish(shard.index, Arc::clone(&answers));
         if let Some(waiting) = self.shards.get_mut(usize::from(shard.index)) {
             waiting.generation += 1;
+            waiting.let_go(&answers);
         }
-        self.publish(shard.index, shard.answers);
     }
 
-    fn publish(&self, shard: u8, answers: BTreeMap<String, Answer>) {
+    fn publish(&self, shard: u8, answers: Arc<BTreeMap<String, Answer>>) {
         if let Some(slot) = self.table.get(usize::from(shard)) {
-            slot.store(Arc::new(answers));
+            slot.store(answers);
         }
     }
 
     fn missed(&mut self, miss: Miss) {
         let waiting: usize = self.shards.iter().map(|one| one.aboard.len() + one.late.len()).sum();
-        let Some(shard) = self.shards.get_mut(usize::from(miss.shard)) else { return };
+        // A flood must not keep a CA from being answered once the cluster can be read again.
+        let troubled = self.shards.iter().any(|shard| shard.failing);
+        let index = challenge::shard_of(&miss.key);
+        let Some(shard) = self.shards.get_mut(usize::from(index)) else { return };
         if waiting >= MAX_WAITING {
             return;
         }
         if shard.in_flight {
-            shard.late.push(miss.done);
-        } else {
-            self.fly(miss.shard, vec![miss.done]);
+            shard.late.push(miss);
+        } else if self.bucket.take(Instant::now()) || troubled {
+            self.fly(index, vec![miss], Duration::ZERO);
         }
     }
 
-    /// Starts a look-up if one may start; else whoever waits is let go.
-    fn fly(&mut self, index: u8, aboard: Vec<oneshot::Sender<()>>) {
+    fn fly(&mut self, index: u8, aboard: Vec<Miss>, pause: Duration) {
         let Some(shard) = self.shards.get_mut(usize::from(index)) else { return };
-        if !self.bucket.take(Instant::now()) {
-            return;
-        }
         shard.aboard = aboard;
         shard.in_flight = true;
         let generation = shard.generation;
-        let found = (self.look_up)(index);
+        let look_up = Arc::clone(&self.look_up);
         self.flights.push(Box::pin(async move {
-            let found = tokio::time::timeout(PATIENCE, found).await;
+            tokio::time::sleep(pause).await;
+            let found = tokio::time::timeout(LOOK_UP, look_up(index)).await;
             let found = found.unwrap_or_else(|_| Err("no answer in time".to_owned()));
             Landed { shard: index, found, generation }
         }));
     }
 
     fn landed(&mut self, landed: Landed) {
-        match landed.found {
-            Ok(found) => self.found(landed.shard, landed.generation, found.answers),
-            Err(error) => tracing::debug!(shard = landed.shard, error, "challenge look-up failed"),
-        }
-        let Some(shard) = self.shards.get_mut(usize::from(landed.shard)) else { return };
+        let Landed { shard: index, found, generation } = landed;
+        let Some(shard) = self.shards.get_mut(usize::from(index)) else { return };
         shard.in_flight = false;
-        for done in shard.aboard.drain(..) {
-            // An error means that the request is gone.
-            done.send(()).ok();
-        }
-        let late = std::mem::take(&mut shard.late);
-        if !late.is_empty() {
-            self.fly(landed.shard, late);
+        shard.failing = found.is_err();
+        let (mut aboard, late) =
+            (std::mem::take(&mut shard.aboard), std::mem::take(&mut shard.late));
+        match found {
+            Ok(found) => {
+                self.found(index, generation, found.answers);
+                for miss in aboard {
+                    miss.done.send(()).ok();
+                }
+                if !late.is_empty() && self.bucket.take(Instant::now()) {
+                    self.fly(index, late, Duration::ZERO);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(shard = index, error, "challenge look-up failed");
+                aboard.extend(late);
+                aboard.retain(|miss| !miss.done.is_closed());
+                if !aboard.is_empty() {
+                    self.fly(index, aboard, AGAIN);
+                }
+            }
         }
     }
 
@@ -217,9 +255,9 @@ impl Desk {
         let slot = usize::from(index);
         if self.shards.get(slot).is_some_and(|shard| shard.generation != generation) {
             let known = self.table.get(slot).map(ArcSwap::load_full).unwrap_or_default();
-            answers.extend(known.iter().map(|(token, entry)| (token.clone(), entry.clone())));
+            answers.extend(known.iter().map(|(key, entry)| (key.clone(), entry.clone())));
         }
-        self.publish(index, answers);
+        self.publish(index, Arc::new(answers));
     }
 }
 

@@ -21,12 +21,14 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::EntryPoint;
+use crate::proxy::alpn;
+use crate::proxy::challenges;
 use crate::proxy::challenges::Challenges;
 use crate::proxy::drain;
 use crate::proxy::drain::{Activity, Ending};
@@ -60,6 +62,8 @@ pub(super) struct Gate {
 enum Opened {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// TLS-ALPN-01.
+    Challenge(Box<StartHandshake<TcpStream>>),
 }
 
 /// Serves one connection to its end.
@@ -71,6 +75,12 @@ pub(super) async fn connection(gate: Rc<Gate>, stream: TcpStream, peer: SocketAd
             http2(gate, stream, peer).await;
         }
         Ok(Opened::Tls(stream)) => http1(gate, stream, peer, Channel::Tls).await,
+        Ok(Opened::Challenge(hello)) => {
+            let proved = alpn::prove(*hello, &gate.challenges, &gate.tls, gate.now).await;
+            if let Err(error) = proved {
+                tracing::debug!(%peer, %error, "no TLS-ALPN-01 handshake");
+            }
+        }
         Err(error) => tracing::debug!(%peer, %error, "no handshake"),
     }
 }
@@ -86,6 +96,9 @@ async fn open(stream: TcpStream, tls: &Arc<ServerConfig>) -> io::Result<Opened> 
         return Ok(Opened::Plain(stream));
     }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if alpn::is_asked(&hello.client_hello()) {
+        return Ok(Opened::Challenge(Box::new(hello)));
+    }
     let stream = hello.into_stream(Arc::clone(tls)).await?;
     Ok(Opened::Tls(Box::new(stream)))
 }
@@ -193,13 +206,17 @@ impl Visitor {
     }
 
     async fn challenge(&self, asked: Option<(&str, &str)>) -> Response<Reply> {
-        let answer = match asked {
+        let reply = match asked {
             Some((token, host)) => self.gate.challenges.answer(token, host, self.gate.now).await,
-            None => None,
+            None => challenges::Reply::Unknown,
         };
-        match answer {
-            Some(answer) => text(StatusCode::OK, answer),
-            None => text(StatusCode::NOT_FOUND, "No such challenge.\n"),
+        match reply {
+            challenges::Reply::Answer(answer) => text(StatusCode::OK, answer),
+            challenges::Reply::Unknown => text(StatusCode::NOT_FOUND, "No such challenge.\n"),
+            challenges::Reply::Unreadable => {
+                let why = "The challenges cannot be read at the moment.\n";
+                text(StatusCode::SERVICE_UNAVAILABLE, why)
+            }
         }
     }
 

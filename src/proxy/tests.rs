@@ -26,6 +26,7 @@ use crate::proxy;
 use crate::proxy::{Inputs, Settings, Upstream};
 use crate::store::{Change, Entry, Shard};
 
+mod alpn;
 mod certificates;
 mod client;
 mod deadlines;

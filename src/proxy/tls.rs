@@ -7,10 +7,13 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::challenge;
 use crate::proxy::certs::Table;
 use crate::proxy::hello::Client;
 
@@ -39,10 +42,7 @@ pub(super) fn config(
     table: Arc<Table>,
     now: fn() -> Timestamp,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Picker { table, now }));
+    let mut config = resolving(Arc::new(Picker { table, now }))?;
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP_1_1.to_vec()];
     config.ignore_client_order = true;
     // Tickets need no memory here; each one sent costs a handshake a few microseconds.
@@ -50,6 +50,26 @@ pub(super) fn config(
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// For one handshake of TLS-ALPN-01, which nothing follows (RFC 8737 §3).
+pub(super) fn challenge_config(
+    certificate: CertificateDer<'static>,
+    key: &PrivateKeyDer<'_>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let certified = CertifiedKey::new(vec![certificate], any_supported_type(key)?);
+    let mut config = resolving(Arc::new(SingleCertAndKey::from(certified)))?;
+    config.alpn_protocols = vec![challenge::ALPN_PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn resolving(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    Ok(ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates))
 }
 
 /// AES-128-GCM first: SHA-256 has instructions where SHA-384 of AES-256's suite has none, and a

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::cert::KeyType;
 use crate::name::Name;
 use crate::resolver::{
-    CaTrust, ChallengeKind, Challenges, DnsChallenge, HttpChallenge, Lack, Resolver, TlsChallenge,
+    CaTrust, ChallengeKind, Challenges, DnsChallenge, HttpChallenge, Lack, MacKey, Resolver,
+    TlsChallenge,
 };
 
 fn resolver(challenges: Challenges) -> Resolver {
@@ -15,9 +16,15 @@ fn resolver(challenges: Challenges) -> Resolver {
         email: String::new(),
         ca_server: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
         trust: CaTrust::default(),
+        eab: None,
         key_type: KeyType::Ec256,
+        preferred_chain: None,
+        email_addresses: Vec::new(),
+        disable_common_name: false,
         certificates_duration: Duration::from_hours(2160),
         client_timeout: Duration::from_mins(2),
+        response_header_timeout: Duration::from_secs(30),
+        certificate_timeout: Duration::from_secs(30),
         profile: None,
         challenges,
         explicit: BTreeSet::new(),
@@ -58,11 +65,9 @@ fn a_wildcard_is_proven_by_dns_01_only_any_other_name_by_the_first_that_is_set()
 #[test]
 fn what_this_version_cannot_carry_out_is_an_obstacle_and_not_a_lack() {
     let some = resolver(all()).usable().unwrap();
-    assert_eq!(some.challenge_of(&name("a.example")), Ok(ChallengeKind::Http01));
+    assert_eq!(some.challenges.kinds(), [ChallengeKind::TlsAlpn01, ChallengeKind::Http01]);
     let Err(Lack::Obstacle(why)) = some.challenge_of(&name("*.a.example")) else { panic!() };
     assert!(why.contains("dnsChallenge: this version"), "{why}");
-    let why = resolver(Challenges { http: None, dns: None, ..all() }).usable().unwrap_err();
-    assert!(why.contains("tlsChallenge: this version"), "{why}");
     let missing =
         DnsChallenge { obstacles: vec!["DESEC_TOKEN".to_owned()], ..DnsChallenge::default() };
     let why = resolver(Challenges { dns: Some(missing), ..Challenges::default() }).usable();
@@ -105,4 +110,15 @@ fn short_profiles_of_lets_encrypt_hold_fewer_names() {
     assert_eq!(with("classic").max_names(), 100);
     let other = Resolver { ca_server: "https://ca.internal/dir".to_owned(), ..with("tlsserver") };
     assert_eq!(other.max_names(), 100);
+}
+
+#[test]
+fn a_mac_key_is_read_in_every_form_that_cas_give_and_never_shown() {
+    let read = |text: &str| MacKey::decode(text);
+    assert_eq!(read("aG1hY_8").as_deref(), Some(&b"hmac\xff"[..]));
+    assert_eq!(read("aG1hY/8="), read("aG1hY_8"));
+    assert_eq!(read(" aG1hYw==\n").as_deref(), Some(&b"hmac"[..]));
+    assert_eq!((read("a b"), read("")), (None, None));
+    let key = MacKey::Given(b"hmac".to_vec());
+    assert_eq!(format!("{key:?}"), "Given(***)");
 }

@@ -100,6 +100,14 @@ pub(super) fn secret_of_state(id: &Id, state: &State) -> Secret {
     }
 }
 
+/// Whose record it is, if a person asks for something in it.
+pub(super) fn asks(secret: &Secret) -> Option<Id> {
+    let json = secret.data.as_ref()?.get(STATE_KEY)?;
+    let word = b"\"asked\"";
+    let asks = json.0.windows(word.len()).any(|part| part == word);
+    asks.then(|| Id::from_object_name(STATE_PREFIX, &secret.name_any()))?
+}
+
 /// `None`: not a state record at all.
 pub(super) fn state(secret: &Secret) -> Option<Result<(Id, Versioned<State>), Error>> {
     let id = Id::from_object_name(STATE_PREFIX, &secret.name_any())?;
@@ -126,9 +134,10 @@ fn read_state(secret: &Secret) -> Result<State, Error> {
     serde_json::from_value(version).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Which account: of one CA, one contact, one external account.
-pub fn account_hash(directory: &str, email: &str, external: &str) -> String {
-    let text = [directory, email, external].join("\n");
+/// Which account: of one CA, and of one external account if it is bound to one. Its contact may
+/// change.
+pub fn account_hash(directory: &str, external: &str) -> String {
+    let text = [directory, external].join("\n");
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let mut encoded = data_encoding::BASE32_NOPAD.encode(digest.as_ref()).to_ascii_lowercase();
     encoded.truncate(20);
@@ -141,6 +150,10 @@ pub(super) fn secret_of_account(hash: &str, record: &AccountRecord) -> Secret {
     data.insert("key.pem".to_owned(), ByteString(key));
     if let Some(url) = &record.url {
         data.insert("url".to_owned(), ByteString(url.clone().into_bytes()));
+    }
+    if !record.contacts.is_empty() {
+        let contacts = serde_json::to_vec(&record.contacts).unwrap_or_default();
+        data.insert("contacts.json".to_owned(), ByteString(contacts));
     }
     Secret {
         metadata: metadata(format!("{ACCOUNT_PREFIX}{hash}"), &[(LABEL_KIND, KIND_ACCOUNT)]),
@@ -157,7 +170,10 @@ pub(super) fn account(secret: &Secret) -> Result<Versioned<AccountRecord>, Error
     let key = Key::from_pem(pem).map_err(|error| corrupt(error.to_string()))?;
     let url = field("url").and_then(|url| String::from_utf8(url.0.clone()).ok());
     let version = secret.resource_version().unwrap_or_default();
-    Ok(Versioned { value: AccountRecord { key, url }, version })
+    // Without it the contact is told to the CA once more, and nothing is lost.
+    let contacts = field("contacts.json").and_then(|json| serde_json::from_slice(&json.0).ok());
+    let contacts = contacts.unwrap_or_default();
+    Ok(Versioned { value: AccountRecord { key, url, contacts }, version })
 }
 
 pub(super) fn config_map_of(shard: &Shard) -> ConfigMap {
@@ -232,16 +248,20 @@ mod tests {
     #[test]
     fn an_account_is_stored_before_it_has_a_url() {
         let key = Key::generate(cert::KeyType::Ec256).unwrap();
-        let record = AccountRecord { key: key.clone(), url: None };
+        let mut record = AccountRecord { key: key.clone(), url: None, contacts: BTreeMap::new() };
         let read = account(&secret_of_account("h", &record)).unwrap().value;
-        assert_eq!((read.key, read.url), (key, None));
+        assert_eq!((read.key, read.url, read.contacts), (key, None, BTreeMap::new()));
+        record.url = Some("https://ca/1".to_owned());
+        record.contacts.insert("le".to_owned(), "a@x".to_owned());
+        let read = account(&secret_of_account("h", &record)).unwrap().value;
+        assert_eq!((read.url, read.contacts), (record.url, record.contacts));
     }
 
     #[test]
-    fn accounts_differ_by_directory_mail_and_external_account() {
-        let one = account_hash("https://ca/dir", "a@x", "");
-        assert_ne!(one, account_hash("https://ca/dir", "b@x", ""));
-        assert_ne!(one, account_hash("https://ca/dir", "a@x", "kid"));
+    fn accounts_differ_by_directory_and_external_account() {
+        let one = account_hash("https://ca/dir", "");
+        assert_ne!(one, account_hash("https://ca/other", ""));
+        assert_ne!(one, account_hash("https://ca/dir", "kid"));
         assert_eq!(one.len(), 20);
     }
 }

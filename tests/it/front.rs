@@ -12,7 +12,7 @@ use crate::parts::stand::Stand;
 use crate::parts::upstream::{Speaks, Upstream};
 use crate::stand;
 
-const HOST: &str = "a.example.com";
+pub(crate) const HOST: &str = "a.example.com";
 
 /// Puts a certificate into the store as a controller would.
 fn put(stand: &Stand<'_>, keys: &ServerKeys) {
@@ -27,17 +27,17 @@ fn put(stand: &Stand<'_>, keys: &ServerKeys) {
     stand.cluster.apply(&secret.to_string());
 }
 
-/// Puts answers for [`HOST`] into the challenge table.
-fn answer(stand: &Stand<'_>, token: &str, answer: &str, expires: &str) {
+/// Puts an answer for [`HOST`] into the challenge table.
+pub(crate) fn answer(stand: &Stand<'_>, key: &str, answer: &str, expires: &str) {
     let entry = serde_json::json!({"name": HOST, "answer": answer, "expires": expires});
     let map = serde_json::json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {
-            "name": challenge::shard_name(challenge::shard_of(token)),
+            "name": challenge::shard_name(challenge::shard_of(key)),
             "namespace": stand.settings.certificates_namespace,
             "labels": {"routecert.dev/kind": "challenges"},
         },
-        "data": {token: entry.to_string()},
+        "data": {key: entry.to_string()},
     });
     stand.cluster.apply(&map.to_string());
 }

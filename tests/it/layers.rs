@@ -38,6 +38,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
             &["challenges", "drain", "headers", "hello", "listen", "local", "route"],
             &["certs", "upstream"],
             &["reply", "tls"],
+            &["alpn"],
             &["serve"],
             &["worker"],
         ],

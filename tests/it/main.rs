@@ -18,9 +18,11 @@ mod rule_body;
 
 mod accounts;
 mod by_hand;
+mod challenges;
 mod check;
 mod classes;
 mod configurations;
+mod dns;
 mod files;
 mod front;
 mod issuing;
@@ -43,6 +45,7 @@ mod surface;
 mod tidy;
 mod usage;
 mod wishes;
+mod year;
 
 use parts::cluster::Cluster;
 use parts::stand::Stand;

@@ -4,6 +4,8 @@ pub mod ca;
 pub mod client;
 pub mod cluster;
 pub mod keys;
+pub mod lets_encrypt;
+pub mod named;
 pub mod process;
 pub mod routecert;
 pub mod stand;

@@ -116,19 +116,28 @@ impl<'c> Stand<'c> {
     /// The same with `more` on its command line, and nothing else.
     pub fn launch_with(&self, subcommand: &str, more: &[&str]) -> Routecert {
         let [admin] = process::free_ports();
+        self.launch_as(subcommand, (&self.settings.yaml(admin), admin), more)
+    }
+
+    /// The same with a configuration of its own, which has this port for its health.
+    pub fn launch_as(
+        &self,
+        subcommand: &str,
+        (yaml, admin): (&str, u16),
+        more: &[&str],
+    ) -> Routecert {
         let count = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let identity = if subcommand == "proxy" { &self.proxy } else { &self.controller };
         let kubeconfig = identity.display().to_string();
         let mut args = vec![subcommand, "--kubeconfig", &kubeconfig];
         args.extend(more);
         let name = format!("{subcommand}-{count}");
-        let yaml = self.settings.yaml(admin);
         Routecert {
             process: routecert::start(
                 (&self.binary, Some(&self.ca.trust)),
                 &self.folder,
                 &name,
-                &yaml,
+                yaml,
                 &args,
             ),
             admin,

@@ -21,12 +21,18 @@ fn shard(token: &str, host: &str) -> Shard {
     Shard { index, answers: [(token.to_owned(), answer)].into() }
 }
 
+fn answer(text: &str) -> Reply {
+    Reply::Answer(text.to_owned())
+}
+
 struct Stage {
     challenges: Challenges,
     updates: UnboundedSender<Shard>,
     asked: Arc<AtomicUsize>,
     /// One permit for each look-up that may end.
     leave: Arc<Semaphore>,
+    /// So many of them fail first.
+    fail: Arc<AtomicUsize>,
     desk: JoinSet<()>,
 }
 
@@ -35,12 +41,17 @@ fn stage(token: &'static str) -> Stage {
     let (updates, stream) = unbounded();
     let asked = Arc::new(AtomicUsize::new(0));
     let leave = Arc::new(Semaphore::new(0));
-    let (counter, door) = (Arc::clone(&asked), Arc::clone(&leave));
+    let fail = Arc::new(AtomicUsize::new(0));
+    let (counter, door, failures) = (Arc::clone(&asked), Arc::clone(&leave), Arc::clone(&fail));
     let look_up: LookUp = Arc::new(move |index| {
         counter.fetch_add(1, Ordering::Relaxed);
-        let door = Arc::clone(&door);
+        let (door, failures) = (Arc::clone(&door), Arc::clone(&failures));
         Box::pin(async move {
             door.acquire().await.unwrap().forget();
+            let fewer = |left: usize| left.checked_sub(1);
+            if failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+                return Err("forbidden".to_owned());
+            }
             let held = shard(token, "a.x");
             let empty = Shard { index, answers: BTreeMap::new() };
             Ok(if held.index == index { held } else { empty })
@@ -49,7 +60,7 @@ fn stage(token: &'static str) -> Stage {
     let (challenges, desk) = Challenges::open(Box::pin(stream), look_up);
     let mut tasks = JoinSet::new();
     tasks.spawn(desk.run());
-    Stage { challenges, updates, asked, leave, desk: tasks }
+    Stage { challenges, updates, asked, leave, fail, desk: tasks }
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,8 +72,8 @@ async fn what_the_watch_told_is_answered_without_asking() {
         tokio::task::yield_now().await;
     }
     let ask = |token, host| stage.challenges.answer(token, host, noon);
-    assert_eq!(ask("t", "a.x").await.as_deref(), Some("t.key"));
-    assert_eq!(ask("t", "b.x").await, None);
+    assert_eq!(ask("t", "a.x").await, answer("t.key"));
+    assert_eq!(ask("t", "b.x").await, Reply::Unknown);
     assert_eq!(stage.asked.load(Ordering::Relaxed), 0, "another host's token needs no look-up");
     assert_eq!(stage.desk.len(), 1);
 }
@@ -79,7 +90,7 @@ async fn an_unknown_token_is_looked_up_once_for_all_who_ask() {
         stage.leave.add_permits(100);
     };
     let (answers, ()) = futures::future::join(all, release).await;
-    assert!(answers.iter().all(|answer| answer.as_deref() == Some("t.key")));
+    assert!(answers.iter().all(|reply| *reply == answer("t.key")));
     // Those who came during the first look-up may need a second one, all together.
     assert!(stage.asked.load(Ordering::Relaxed) <= 2);
 }
@@ -89,8 +100,8 @@ async fn a_flood_of_unknown_tokens_is_bounded() {
     let stage = stage("t");
     stage.leave.add_permits(1000);
     for number in 0..50 {
-        let answer = stage.challenges.answer(&format!("flood{number}"), "a.x", noon).await;
-        assert_eq!(answer, None);
+        let reply = stage.challenges.answer(&format!("flood{number}"), "a.x", noon).await;
+        assert_eq!(reply, Reply::Unknown);
     }
     assert_eq!(stage.asked.load(Ordering::Relaxed), 5);
     tokio::time::advance(Duration::from_millis(2500)).await;
@@ -100,7 +111,7 @@ async fn a_flood_of_unknown_tokens_is_bounded() {
     assert_eq!(stage.asked.load(Ordering::Relaxed), 7);
     tokio::time::advance(Duration::from_secs(1)).await;
     let found = stage.challenges.answer("t", "a.x", noon).await;
-    assert_eq!(found.as_deref(), Some("t.key"), "a flood leaves no memory of absence");
+    assert_eq!(found, answer("t.key"), "a flood leaves no memory of absence");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,13 +132,57 @@ async fn a_look_up_does_not_undo_what_the_watch_told_meanwhile() {
     };
     let (found, ()) =
         futures::future::join(stage.challenges.answer("old", "a.x", noon), told).await;
-    assert_eq!(found.as_deref(), Some("old.key"));
-    assert!(stage.challenges.answer(&token, "a.x", noon).await.is_some());
+    assert_eq!(found, answer("old.key"));
+    let reply = stage.challenges.answer(&token, "a.x", noon).await;
+    assert_eq!(reply, answer(&format!("{token}.key")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_up_that_hangs_ends_as_unknown() {
+async fn look_ups_that_fail_are_repeated_until_one_says_what_there_is() {
     let stage = stage("t");
-    assert_eq!(stage.challenges.answer("t", "a.x", noon).await, None);
-    assert_eq!(stage.asked.load(Ordering::Relaxed), 1);
+    stage.fail.store(3, Ordering::Relaxed);
+    stage.leave.add_permits(100);
+    let ask = |token| stage.challenges.answer(token, "a.x", noon);
+    let sibling = (0..).map(|n| format!("n{n}"));
+    let same_shard = |token: &String| challenge::shard_of(token) == challenge::shard_of("t");
+    let other = sibling.into_iter().find(same_shard).unwrap();
+    let replies = futures::future::join3(ask("t"), ask("t"), ask(&other)).await;
+    assert_eq!(replies, (answer("t.key"), answer("t.key"), Reply::Unknown));
+    assert_eq!(stage.asked.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_read_is_no_proof_of_absence() {
+    let stage = stage("t");
+    stage.fail.store(usize::MAX, Ordering::Relaxed);
+    stage.leave.add_permits(100);
+    let start = Instant::now();
+    assert_eq!(stage.challenges.answer("t", "a.x", noon).await, Reply::Unreadable);
+    assert_eq!(start.elapsed().as_secs(), 8, "before the CA's ten seconds are over");
+    let looked = stage.asked.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let after = stage.asked.load(Ordering::Relaxed);
+    assert!(looked <= 9 && after <= looked + 1, "nobody waits any more: {looked}, {after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_watch_tells_ends_the_waiting() {
+    let stage = stage("other");
+    let told = async {
+        while stage.asked.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        stage.updates.unbounded_send(shard("t", "a.x")).unwrap();
+    };
+    let (reply, ()) = futures::future::join(stage.challenges.answer("t", "a.x", noon), told).await;
+    assert_eq!(reply, answer("t.key"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_hangs_ends_before_the_ca_loses_patience() {
+    let stage = stage("t");
+    let start = Instant::now();
+    assert_eq!(stage.challenges.answer("t", "a.x", noon).await, Reply::Unreadable);
+    assert_eq!(start.elapsed().as_secs(), 8);
+    assert_eq!(stage.asked.load(Ordering::Relaxed), 2);
 }
