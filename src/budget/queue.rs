@@ -50,15 +50,14 @@ struct Line {
     round: Round,
 }
 
-/// What a round has to give; `None`: no limit is known.
+/// What there is to give; `None`: no limit is known.
 #[derive(Debug, Default)]
 struct Round {
     left: Option<i32>,
-    /// What it had at its beginning.
+    /// What was and is to be given since more than one namespace waits, and who took how much.
     whole: i32,
+    given: i32,
     taken: BTreeMap<String, i32>,
-    /// Who got the last token of all rounds.
-    last: Option<String>,
 }
 
 impl Queue {
@@ -105,11 +104,12 @@ impl Queue {
     }
 
     pub(super) fn begin_round(&mut self, account: &Account, left: Option<i32>) {
-        if let Some(line) = self.lines.get_mut(account) {
-            let last = line.round.last.take();
-            let whole = left.unwrap_or_default();
-            line.round = Round { left, whole, taken: BTreeMap::new(), last };
+        let Some(line) = self.lines.get_mut(account) else { return };
+        if line.of_namespace.len() < 2 {
+            line.round = Round::default();
         }
+        line.round.left = left;
+        line.round.whole = line.round.given.saturating_add(left.unwrap_or_default());
     }
 
     /// The next of the line, taken out of it; it has to be parked or taken.
@@ -133,8 +133,8 @@ impl Queue {
         line.turns.insert(ticket.namespace.clone(), line.turn);
         if ticket.costs() == Costs::AnOrder {
             line.round.left = line.round.left.map(|left| left - 1);
+            line.round.given = line.round.given.saturating_add(1);
             *line.round.taken.entry(ticket.namespace.clone()).or_default() += 1;
-            line.round.last = Some(ticket.namespace.clone());
         }
     }
 
@@ -213,10 +213,8 @@ impl Line {
         if alone {
             return true;
         }
-        if self.round.whole <= 1 {
-            return self.round.last.as_deref() != Some(namespace);
-        }
-        self.round.taken.get(namespace).copied().unwrap_or_default() < self.round.whole / 2
+        let taken = self.round.taken.get(namespace).copied().unwrap_or_default();
+        taken < self.round.whole / 2 + self.round.whole % 2
     }
 }
 

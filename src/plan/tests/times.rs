@@ -73,7 +73,7 @@ fn where_the_real_life_does_not_fit_the_row_a_part_of_it_is_left_and_both_figure
     }
     let longer = schedule(&lives(43_824), explicit(2160), None, 0.0);
     assert_eq!(longer.warning, None, "the row holds for a longer life too");
-    assert_eq!(left(&lives(43_824), explicit(2160), 0.0), 720);
+    assert_eq!(left(&lives(4380), explicit(2160), 0.0), 720);
 }
 
 #[test]
