@@ -30,8 +30,8 @@ demo: tools ## the whole thing on real parts, proven; KEEP=1 leaves it running t
 	@"$$CARGO_TARGET_DIR"/debug/examples/demo $(if $(KEEP),--keep)
 
 .PHONY: tools
-tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble) once per version
-	@for module in cluster pebble traefik; do tests/tools/build.sh $$module >/dev/null; done
+tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble, step-ca) once per version
+	@for module in cluster pebble step-ca traefik; do tests/tools/build.sh $$module >/dev/null; done
 
 .PHONY: fmt
 fmt: check-programs ## formats the code
@@ -78,15 +78,17 @@ one-crypto:
 check-programs:
 	$(call need,cargo,install Rust $(rust_wanted) or newer (https://rustup.rs))
 	$(call need,go,install Go $(go_wanted) or newer (https://go.dev/dl))
-	@missing=$$(for program in cc curl openssl setpriv; do command -v $$program >/dev/null || echo $$program; done); \
+	@missing=$$(for program in cc curl openssl setpriv named dig; do command -v $$program >/dev/null || echo $$program; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing what is missing: $$missing" >&2; \
-	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends gcc libc6-dev curl openssl ca-certificates util-linux >&2; \
+	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends gcc libc6-dev curl openssl ca-certificates util-linux bind9 bind9-dnsutils >&2; \
 	fi
 	$(call need,cc,install a C compiler (gcc or clang))
 	$(call need,curl,install curl)
 	$(call need,openssl,install openssl)
 	$(call need,setpriv,install util-linux)
+	$(call need,named,install BIND 9 (bind9))
+	$(call need,dig,install BIND's tools (bind9-dnsutils))
 	@# Clones share what is built of other crates. Of ours, cargo goes by dates: what another clone
 	@# built later would pass for this one's.
 	@mkdir -p "$$CARGO_TARGET_DIR"; \

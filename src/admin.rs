@@ -1,8 +1,9 @@
-//! `/livez` and `/readyz`: for probes. Liveness never depends on the API server.
+//! `/livez` and `/readyz` for probes, `/metrics`. Liveness never depends on the API server.
 
 use std::convert::Infallible;
 
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,8 +15,11 @@ use tokio::task::JoinSet;
 /// Whether the process can do its work, with a word for people if not.
 pub type Ready = std::sync::Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What `/metrics` says, and of which type.
+pub type Measured = (std::sync::Arc<dyn Fn() -> String + Send + Sync>, &'static str);
+
 /// Serves until it is dropped. A port that is taken costs only this listener.
-pub async fn serve(address: &str, ready: Ready) {
+pub async fn serve(address: &str, ready: Ready, metrics: Measured) {
     let address =
         if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
     let listener = match TcpListener::bind(&address).await {
@@ -32,9 +36,10 @@ pub async fn serve(address: &str, ready: Ready) {
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                 let ready = std::sync::Arc::clone(&ready);
+                let metrics = (std::sync::Arc::clone(&metrics.0), metrics.1);
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
-                        let reply = answer(&request, &ready);
+                        let reply = answer(&request, &ready, &metrics);
                         async move { Ok::<_, Infallible>(reply) }
                     });
                     let connection = hyper::server::conn::http1::Builder::new()
@@ -50,16 +55,27 @@ pub async fn serve(address: &str, ready: Ready) {
     }
 }
 
-fn answer(request: &Request<Incoming>, ready: &Ready) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    ready: &Ready,
+    (metrics, metrics_type): &Measured,
+) -> Response<Full<Bytes>> {
+    let mut content_type = "text/plain; charset=utf-8";
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET | &Method::HEAD, "/readyz") => match ready() {
             Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        _ => (StatusCode::NOT_FOUND, "/livez, /readyz\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            content_type = metrics_type;
+            (StatusCode::OK, metrics())
+        }
+        _ => (StatusCode::NOT_FOUND, "/livez, /readyz, /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

@@ -11,7 +11,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-pub use acme_certificate::{AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus};
+pub use acme_certificate::{
+    AcmeCertificate, AcmeCertificateSpec, AcmeCertificateStatus, LastError,
+};
 pub use certificate_resolver::{
     Acme, Allow, CertificateResolver, CertificateResolverSpec, CertificateResolverStatus,
     DnsChallenge, DnsSolver, Eab, Grant, HttpChallenge, Propagation, SecretKey, TlsChallenge,

@@ -1,10 +1,14 @@
 //! The command line: parse, build, run one subcommand.
 
 mod check;
+mod export;
+mod import;
 mod plan;
+mod providers;
 mod rule;
+mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,11 +30,15 @@ use crate::cli::check::Check;
 use crate::cluster;
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources};
+use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources, StoreKind};
 use crate::controller;
+use crate::metrics::{self, Metrics};
 use crate::proxy;
 use crate::proxy::Upstream;
 use crate::store::Store;
+
+/// The controller's namespace where there is no cluster and nothing says otherwise.
+const HOME: &str = "routecert";
 
 /// Requests under way at a stop get this long.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -55,6 +63,15 @@ enum Command {
     Check(Check),
     /// Dry run: routes in; the certificates that they lead to, and every refusal, out
     Plan(plan::Arguments),
+    /// What is held, for which routes, until when, and what happens next; exits with 1 if anything
+    /// asked for is not ready
+    Status(status::Arguments),
+    /// The DNS providers, and the variables that each is told by
+    Providers(providers::Arguments),
+    /// Take over the certificates of a Traefik's acme.json, without one order
+    Import(import::Import),
+    /// Write all certificates to an acme.json that Traefik reads
+    Export(export::Export),
     /// Print the custom resource definitions, for `kubectl apply -f -`
     Crd,
     /// Explain a routing rule: its tree, its names, its priority, whether it matches a request
@@ -149,13 +166,17 @@ pub fn run(
 ) -> ExitCode {
     let process = |common: &Common, front| {
         let config = read(common, environment)?;
-        start(common, config, front, (host, clock))
+        start((common, environment), config, front, (host, clock))
     };
     let outcome = match &cli.command {
         Command::Crd => print_crds(),
         Command::Rule(question) => rule::run(question),
         Command::Check(check) => check.run(environment),
         Command::Plan(plan) => plan.run(environment),
+        Command::Status(status) => status.run(environment),
+        Command::Providers(providers) => providers.run(),
+        Command::Import(import) => import.run(environment, clock()),
+        Command::Export(export) => export.run(environment),
         Command::Controller(common) => process(common, None),
         Command::Proxy(front) => process(&front.common, Some((front, Alone::Yes))),
         Command::Run(front) => process(&front.common, Some((front, Alone::No))),
@@ -191,32 +212,74 @@ fn print_crds() -> Result<(), Failure> {
 }
 
 fn start(
-    common: &Common,
+    (common, environment): (&Common, &BTreeMap<String, String>),
     config: Config,
     front: Option<(&Front, Alone)>,
     (host, clock): (&str, fn() -> Timestamp),
 ) -> Result<(), Failure> {
     let upstream = front.map(|(front, _)| upstream(front)).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    let config = with_a_provider(config);
+    let runtime = runtime()?;
+    let is_run = matches!(front, Some((_, Alone::No)));
+    let kind = store_kind(&config, is_run)?;
+    let config = if kind == StoreKind::File { config } else { with_a_provider(config) };
+    if kind == StoreKind::Secrets && !matches!(front, Some((_, Alone::Yes))) {
+        tell_of_storages(&config);
+    }
     let outcome = runtime.block_on(async {
-        let cluster = cluster::connect(common.kubeconfig.as_deref(), &api_server(&config))
-            .await
-            .map_err(|error| Failure::Configuration(error.to_string()))?;
-        let process = Process { config, cluster, host: host.to_owned(), clock };
+        let cluster = match kind {
+            StoreKind::File if !reads_cluster(&config) => None,
+            StoreKind::File | StoreKind::Secrets => Some(connect(common, &config).await?),
+        };
+        let store = open_store(&config, kind, cluster.as_ref())?;
+        let environment = environment.clone();
+        let host = host.to_owned();
+        let metrics = Metrics::default();
+        let process = Process { config, cluster, store, host, clock, environment, metrics };
         match (front, upstream) {
             (Some((front, alone)), Some(upstream)) => {
                 Box::pin(process.serve(front, upstream, alone)).await
             }
-            _ => process.control().await,
+            _ => Box::pin(process.control()).await,
         }
     });
     // A key that is being made (RSA8192: seconds) is of no use any more.
     runtime.shutdown_background();
     outcome
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+}
+
+fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime()?.block_on(work)
+}
+
+async fn connect(common: &Common, config: &Config) -> Result<Cluster, Failure> {
+    let connected = cluster::connect(common.kubeconfig.as_deref(), &api_server(config)).await;
+    connected.map_err(|error| Failure::Configuration(error.to_string()))
+}
+
+/// The records that `run` would have, for what is done once.
+struct Records {
+    store: Store,
+    /// Owner of certificates that no route wants yet.
+    home: String,
+}
+
+async fn records(common: &Common, config: Config) -> Result<Records, Failure> {
+    let kind = config.store();
+    let (config, cluster) = match kind {
+        StoreKind::File => (config, None),
+        StoreKind::Secrets => {
+            let config = with_a_provider(config);
+            let cluster = connect(common, &config).await?;
+            (config, Some(cluster))
+        }
+    };
+    let store = open_store(&config, kind, cluster.as_ref())?;
+    Ok(Records { store, home: home(&config, cluster.as_ref()) })
 }
 
 /// Routes have to come from somewhere.
@@ -292,8 +355,10 @@ fn refused(problems: &[Problem]) -> Failure {
 
 fn start_log(config: &Config) {
     // rustls warns of clients that misbehave: a line a connection, for whoever likes to flood.
-    // kube_runtime repeats every failed list; our own watch names a trouble once.
-    let filter = format!("warn,rustls=error,kube_runtime=error,routecert={}", config.log.level);
+    // kube_runtime repeats every failed list; our own watch names a trouble once. kube_client shows
+    // whole objects, Secrets too, that it cannot read.
+    let quiet = "rustls=error,kube_runtime=error,kube_client=error";
+    let filter = format!("warn,{quiet},routecert={}", config.log.level);
     let filter = EnvFilter::new(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -313,18 +378,75 @@ fn upstream(front: &Front) -> Result<Upstream, Failure> {
         .map_err(|error| Failure::Configuration(format!("--upstream: {error}")))
 }
 
+/// Only `run` can keep its records in files: a controller and a proxy meet in the cluster.
+fn store_kind(config: &Config, is_run: bool) -> Result<StoreKind, Failure> {
+    if is_run {
+        return Ok(config.store());
+    }
+    if config.own.store == Some(StoreKind::File) {
+        let message = "routecert.store: `file` is for `routecert run` alone: files are of one \
+                       process, and a controller and its proxies are several. Use `run`, or `secrets`";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
+    Ok(StoreKind::Secrets)
+}
+
+fn reads_cluster(config: &Config) -> bool {
+    config.kubernetes_crd.is_some() || config.kubernetes_ingress.is_some()
+}
+
+fn open_store(
+    config: &Config,
+    kind: StoreKind,
+    cluster: Option<&Cluster>,
+) -> Result<Store, Failure> {
+    let home = home(config, cluster);
+    match (kind, cluster) {
+        (StoreKind::Secrets, Some(cluster)) => {
+            let certificates = &config.own.certificates_namespace;
+            Ok(Store::in_cluster(cluster.client.clone(), certificates, &home))
+        }
+        _ => Store::in_files(&config.storages, &home).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Failure::Failed(lines.join("\n"))
+        }),
+    }
+}
+
+fn home(config: &Config, cluster: Option<&Cluster>) -> String {
+    let own = || cluster.map_or_else(|| HOME.to_owned(), |cluster| cluster.namespace.clone());
+    config.own.controller_namespace.clone().unwrap_or_else(own)
+}
+
+/// A store of another kind than ours is easily forgotten.
+fn tell_of_storages(config: &Config) {
+    let has_content = |path: &&PathBuf| path.metadata().is_ok_and(|it| it.len() > 0);
+    let found: BTreeSet<&PathBuf> = config.storages.values().filter(has_content).collect();
+    for path in found {
+        let path = path.display();
+        tracing::warn!(
+            "{path}: not read, certificates are kept in the cluster. `routecert import {path}` \
+             takes them over without an order"
+        );
+    }
+}
+
 struct Process {
     config: Config,
-    cluster: Cluster,
+    cluster: Option<Cluster>,
+    store: Store,
     host: String,
     clock: fn() -> Timestamp,
+    environment: BTreeMap<String, String>,
+    metrics: Metrics,
 }
 
 impl Process {
     async fn control(self) -> Result<(), Failure> {
         let stop = stop_on_signals()?;
         let (sender, ready) = watch::channel(false);
-        let health = admin::serve(&self.config.own.admin_address, is_ready(ready));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_ready(ready), self.measured());
         tokio::select! {
             () = controller::run(self.controller_settings(), sender, stop) => {}
             () = forever(health) => {}
@@ -341,7 +463,8 @@ impl Process {
             drain: DRAIN,
         };
         let (sender, listening) = watch::channel(None);
-        let health = admin::serve(&self.config.own.admin_address, is_listening(listening));
+        let address = &self.config.own.admin_address;
+        let health = admin::serve(address, is_listening(listening), self.measured());
         let serving = proxy::run(settings, self.inputs(), sender, stop.clone());
         let controlling = async {
             if alone == Alone::No {
@@ -364,26 +487,27 @@ impl Process {
         }
     }
 
+    fn measured(&self) -> admin::Measured {
+        let metrics = self.metrics.clone();
+        (Arc::new(move || metrics.text()), metrics::CONTENT_TYPE)
+    }
+
     fn controller_settings(&self) -> controller::Settings {
         controller::Settings {
             config: self.config.clone(),
-            client: self.cluster.client.clone(),
-            namespace: self.controller_namespace(),
+            store: self.store.clone(),
+            client: self.cluster.as_ref().map(|cluster| cluster.client.clone()),
+            namespace: home(&self.config, self.cluster.as_ref()),
             // Pods on the host network share a name, and every container has process 1.
             identity: format!("{}_{:08x}", self.host, rand::random::<u32>()),
             clock: self.clock,
+            environment: self.environment.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 
-    fn controller_namespace(&self) -> String {
-        let configured = self.config.own.controller_namespace.clone();
-        configured.unwrap_or_else(|| self.cluster.namespace.clone())
-    }
-
     fn inputs(&self) -> proxy::Inputs {
-        let namespace = &self.config.own.certificates_namespace;
-        let store =
-            Store::new(self.cluster.client.clone(), namespace, &self.controller_namespace());
+        let store = self.store.clone();
         proxy::Inputs {
             certificates: store.certificates(),
             challenges: store.challenges(),
@@ -432,6 +556,14 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
         signalled.cancel();
     });
     Ok(stop)
+}
+
+/// Whoever reads may have read enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::Failed(format!("cannot print: {error}"))),
+    }
 }
 
 /// Standard error may be closed; then there is nobody to tell.

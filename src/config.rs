@@ -37,6 +37,7 @@ use rustls_pki_types::pem::PemObject;
 
 pub use crate::config::effective::Effective;
 pub use crate::config::live::{Allow, Live};
+pub(crate) use crate::config::near::nearest;
 pub(crate) use crate::config::plain::plain;
 pub use crate::config::problem::{Problem, Reading};
 pub use crate::config::reference::{json_schema, markdown};
@@ -228,6 +229,8 @@ pub struct Config {
     pub entry_points: BTreeMap<String, EntryPoint>,
     /// By name as written. `Err`: why the resolver cannot be used, for the routes that name it.
     pub resolvers: BTreeMap<String, Result<Resolver, String>>,
+    /// `storage` of each of them, usable or not.
+    pub storages: BTreeMap<String, PathBuf>,
     pub kubernetes_crd: Option<KubernetesCrd>,
     pub kubernetes_ingress: Option<KubernetesIngress>,
     pub file: Option<FileProvider>,
@@ -243,6 +246,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where certificates are kept: in the cluster if routes come from there.
+    pub fn store(&self) -> StoreKind {
+        let from_cluster = self.kubernetes_crd.is_some() || self.kubernetes_ingress.is_some();
+        let by_routes = match (from_cluster, &self.file) {
+            (false, Some(_)) => StoreKind::File,
+            _ => StoreKind::Secrets,
+        };
+        self.own.store.unwrap_or(by_routes)
+    }
+
     /// What holds for the whole process, whatever the configuration says.
     fn surround(&mut self, environment: &BTreeMap<String, String>, walk: &mut Walk) {
         self.dns = process::dns(environment, walk);
@@ -396,6 +409,17 @@ pub struct Own {
     pub default_tls_resources_namespace: Option<String>,
     /// `/livez` and `/readyz`, `host:port`.
     pub admin_address: String,
+    /// `None`: by what routes come from, see [`Config::store`].
+    pub store: Option<StoreKind>,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Secrets of the cluster.
+    Secrets,
+    /// The `storage` of each resolver.
+    File,
 }
 
 /// `routecert.resolvers.<name>`.

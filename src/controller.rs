@@ -1,5 +1,6 @@
 //! The controller: whoever holds the lease watches routes and gets, keeps and forgets certificates.
 
+mod adopt;
 mod copies;
 mod decide;
 mod gc;
@@ -14,8 +15,10 @@ mod resolvers;
 mod run;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
 use crate::config::Config;
-use crate::issue::{Accounts, Engine};
+use crate::issue::{Accounts, Engine, Records};
+use crate::metrics::Metrics;
 use crate::source;
 use crate::store;
 use crate::store::{Store, Table};
@@ -33,12 +37,17 @@ use crate::store::{Store, Table};
 #[derive(Clone)]
 pub struct Settings {
     pub config: Config,
-    pub client: Client,
-    /// Namespace of the lease, the states and the accounts.
+    pub store: Store,
+    /// `None`: there is no cluster.
+    pub client: Option<Client>,
+    /// Namespace of the lease, and of routes of files.
     pub namespace: String,
     /// Who we are in the lease: different for every process.
     pub identity: String,
     pub clock: fn() -> Timestamp,
+    /// Variables of the process, where DNS providers have their credentials.
+    pub environment: BTreeMap<String, String>,
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Settings {
@@ -51,26 +60,32 @@ impl std::fmt::Debug for Settings {
 /// as it should be.
 pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
     ready.send_replace(true);
-    tell_unusable(&settings.config);
-    let mut lease = lease::Lease::new(
-        settings.client.clone(),
-        &settings.namespace,
-        settings.identity.clone(),
-        settings.clock,
-    );
+    tell_unusable(&settings.config, &settings.metrics);
     let settings = Arc::new(settings);
-    lease.lead(&stop, |fence| lead(Arc::clone(&settings), fence, stop.clone())).await;
+    let work = |fence| lead(Arc::clone(&settings), fence, stop.clone());
+    match (settings.store.fence(), &settings.client) {
+        (Some(fence), _) => lease::until_stopped(&stop, work(fence)).await,
+        (None, Some(client)) => {
+            let me = settings.identity.clone();
+            let mut lease =
+                lease::Lease::new(client.clone(), &settings.namespace, me, settings.clock);
+            lease.lead(&stop, work).await;
+        }
+        (None, None) => tracing::error!("there is neither a cluster nor a file to keep records in"),
+    }
 }
 
 /// Each route that names such a resolver says so too.
-fn tell_unusable(config: &Config) {
+fn tell_unusable(config: &Config, metrics: &Metrics) {
     for (name, resolver) in &config.resolvers {
-        // What is wrong in the file itself was told when it was read.
-        if let Ok(resolver) = resolver
-            && let Err(why) = resolver.clone().usable()
-        {
-            tracing::error!("certificatesResolvers.{name} cannot be used: {why}");
-        }
+        let usable = match resolver {
+            Ok(resolver) => resolver.clone().usable().inspect_err(|why| {
+                tracing::error!("certificatesResolvers.{name} cannot be used: {why}");
+            }),
+            // Told when the file was read.
+            Err(why) => Err(why.clone()),
+        };
+        metrics.resolver(name, Some(usable.is_ok()));
     }
 }
 
@@ -92,40 +107,69 @@ async fn begin(
     fence: &Fence,
     stopping: CancellationToken,
 ) -> Result<(), store::Error> {
-    let own = &settings.config.own;
-    let store =
-        Store::new(settings.client.clone(), &own.certificates_namespace, &settings.namespace);
+    let store = settings.store.clone();
     let records = read_states(&store).await?;
     let mut tasks = JoinSet::new();
     let table = Table::take_over(&store, fence.clone(), &mut tasks).await?;
     let (news, receiver) = mpsc::unbounded_channel();
-    let publisher = publish::Publisher::new(
-        settings.client.clone(),
-        (&settings.namespace, scope(settings)),
-        fence.clone(),
-        settings.clock,
-    );
-    tasks.spawn(publisher.run(receiver));
-    let (commands, receiver) = mpsc::unbounded_channel();
+    let (commands, received_commands) = mpsc::unbounded_channel();
     let (reports, reported) = mpsc::unbounded_channel();
-    let copies =
-        copies::Copies::new(settings.client.clone(), store.clone(), fence.clone(), reports);
-    tasks.spawn(copies.run(receiver));
     let (wanted, is_wanted) = watch::channel(false);
-    tasks.spawn(tell_of_old_routes(Arc::clone(settings)));
+    let (told, is_told) = mpsc::unbounded_channel();
+    let client = settings.client.as_ref();
+    if let Some(client) = client {
+        let publisher = publish::Publisher::new(
+            client.clone(),
+            (&settings.namespace, scope(settings)),
+            fence.clone(),
+            settings.clock,
+        );
+        tasks.spawn(publisher.run(receiver));
+        let copies =
+            copies::Copies::new(client.clone(), store.clone(), fence.clone(), reports.clone());
+        tasks.spawn(copies.run(received_commands));
+        tasks.spawn(tell_of_old_routes(client.clone(), Arc::clone(settings)));
+    } else {
+        tasks.spawn(publish::log(receiver));
+    }
     let inputs = run::Inputs {
-        sources: source::all(&settings.client, &settings.config, &settings.namespace),
+        sources: source::all(client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
-        secrets: resolvers::secrets(&settings.client, &settings.namespace, is_wanted),
+        secrets: client.map_or_else(
+            || futures::stream::pending().boxed(),
+            |client| resolvers::secrets(client, &settings.namespace, is_wanted),
+        ),
         reports: reported,
         asked: store.asked(),
+        told: is_told,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let engine = Engine { store, table, accounts, fence: fence.clone(), stopping };
+    let txt = Arc::new(Records::new(settings.environment.clone()));
+    let fence = fence.clone();
+    let engine = Engine { store, table, accounts, records: txt, fence, told, stopping };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
     let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
+    // Dropped with the term, however that ends.
+    let _term = Term::begin(settings.metrics.clone());
     run::run(leader, inputs).await;
+    drop(reports);
     Ok(())
+}
+
+/// What is measured of one term.
+struct Term(Metrics);
+
+impl Term {
+    fn begin(metrics: Metrics) -> Self {
+        metrics.begin_term();
+        Self(metrics)
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.end_term();
+    }
 }
 
 /// Where certificates are shown: where routes are read, and at home what the configuration itself
@@ -143,12 +187,12 @@ fn scope(settings: &Settings) -> publish::Scope {
 }
 
 /// Routes of a group that nobody reads any more are easily forgotten.
-async fn tell_of_old_routes(settings: Arc<Settings>) {
+async fn tell_of_old_routes(client: Client, settings: Arc<Settings>) {
     let crd = settings.config.kubernetes_crd.as_ref();
     if crd.is_none_or(|crd| crd.disable_cluster_scope_resources) {
         return;
     }
-    for (kind, count) in source::old_routes(&settings.client).await {
+    for (kind, count) in source::old_routes(&client).await {
         tracing::warn!(
             "{count} {kind} of traefik.containo.us: not read; change their apiVersion to \
              traefik.io/v1alpha1"

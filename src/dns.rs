@@ -26,6 +26,8 @@
 //! values: two tasks. An account is read anew for each step, so that rotated credentials need no
 //! restart.
 
+mod answer;
+mod answers;
 mod api;
 mod engine;
 mod error;
@@ -47,3 +49,6 @@ pub use crate::dns::provider::{
 pub use crate::dns::providers::{PROVIDERS, provider};
 pub use crate::dns::variables::Variables;
 pub use crate::dns::wire::Transport;
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ impl Client {
     /// The same connections with another time-out.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
-        Self { timeout, head_timeout: self.head_timeout.min(timeout), ..self.clone() }
+        Self { pooled: self.pooled.clone(), timeout, head_timeout: timeout }
     }
 
     fn over(

@@ -6,15 +6,18 @@
 
 mod accounts;
 mod aside;
+mod records;
+mod terms;
 
 use std::ops::ControlFlow;
 use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::stream;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::acme;
@@ -24,11 +27,12 @@ use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
 use crate::challenge;
 use crate::challenge::Answer;
 use crate::cluster::Fence;
+use crate::dns;
+use crate::dns::Turn;
 use crate::name::{Name, Names};
 use crate::order;
 use crate::order::{
-    Effect, Event, Failure, FailureKind, Pending, Polled, Proof, Spec, State, Terms,
-    needs_rehearsal,
+    Effect, Event, Failure, FailureKind, Pending, Polled, Proof, Record, State, Terms,
 };
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
@@ -36,9 +40,12 @@ use crate::store::{Label, Store, Table, Versioned};
 
 pub use accounts::{Accounts, OpenFailed, account_name};
 pub use aside::{Revocation, poll, revoke};
+pub use records::Records;
 
-/// One issuance needs about ten steps; a CA that leads in circles is left after this many.
+/// One issuance needs about ten steps, and some for each name whose record has to wait for another
+/// one; a CA that leads in circles is left after this many.
 const MAX_STEPS: usize = 40;
+const MAX_STEPS_A_NAME: usize = 6;
 /// An order that the CA works on is asked for again after this long, if it names no time.
 const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
 /// An order that says nothing of its end is given up after this long.
@@ -60,7 +67,10 @@ pub struct Engine {
     pub store: Store,
     pub table: Table,
     pub accounts: Arc<Accounts>,
+    pub records: Arc<Records>,
     pub fence: Fence,
+    /// What is to be shown of an order that is under way.
+    pub told: mpsc::UnboundedSender<(Id, String)>,
     /// The process is about to leave: no new step begins, one that may be cut off is.
     pub stopping: CancellationToken,
 }
@@ -113,6 +123,8 @@ pub enum Outcome {
     },
     /// Something was done beside orders, and the state says so.
     Noted(Versioned<State>),
+    /// The TXT records that an earlier order left are gone.
+    Tidied(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
     Interrupted(String),
 }
@@ -124,6 +136,8 @@ enum Stop {
     Acme(#[from] acme::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
     #[error("{message}")]
     GiveUp { kind: FailureKind, message: String, names: Vec<Name>, tries: u8 },
     #[error("the CA works on the order")]
@@ -149,6 +163,19 @@ pub async fn drive(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outc
     }
 }
 
+/// Unsets the TXT records that an earlier order left, and no more.
+pub async fn tidy(engine: &Engine, job: &Job, clock: fn() -> Timestamp) -> Outcome {
+    let mut driver = match Driver::begin(engine, job, clock).await {
+        Ok(driver) => driver,
+        Err(error) => return Outcome::Interrupted(error.to_string()),
+    };
+    match driver.sweep().await {
+        Err(stop) => Outcome::Interrupted(stop.to_string()),
+        Ok(()) if driver.state.records.is_empty() => Outcome::Tidied(driver.versioned()),
+        Ok(()) => Outcome::Interrupted("TXT records of an earlier order are left".to_owned()),
+    }
+}
+
 struct Driver<'a> {
     engine: &'a Engine,
     job: &'a Job,
@@ -161,6 +188,10 @@ struct Driver<'a> {
     held_key: Option<Key>,
     /// Challenges that can be used, the best first.
     kinds: Vec<ChallengeKind>,
+    /// Of a DNS provider that has one record after another.
+    turn: Option<Turn>,
+    /// Records that were left have been tried to unset.
+    swept: bool,
 }
 
 impl Stop {
@@ -185,8 +216,8 @@ impl<'a> Driver<'a> {
         let cas = [Some(&job.resolver.ca_server), rehearsal];
         state.pending = state.pending.filter(|pending| cas.contains(&Some(&pending.ca)));
         let kinds = job.resolver.challenges.kinds();
-        let (account, held_key) = (None, None);
-        Ok(Self { engine, job, clock, state, version, account, held_key, kinds })
+        let (account, held_key, turn, swept) = (None, None, None, false);
+        Ok(Self { engine, job, clock, state, version, account, held_key, kinds, turn, swept })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -194,12 +225,16 @@ impl<'a> Driver<'a> {
         let mut event = Event::Begin;
         let mut pause = Duration::from_millis(500);
         let patient_until = Instant::now() + self.job.resolver.certificate_timeout;
-        for _ in 0..MAX_STEPS {
+        let most = MAX_STEPS + MAX_STEPS_A_NAME * self.job.names.len();
+        for _ in 0..most {
             let (state, effect) = order::next(&self.state, event, &self.kinds);
             if matches!(effect, Effect::Place) && state.tried != self.state.tried {
                 self.tell_fallback(&state);
             }
             self.store(state).await?;
+            if !effect.proves() {
+                self.sweep().await?;
+            }
             event = match self.act_until_stopped(effect).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(facts)) => return Ok(facts),
@@ -215,7 +250,7 @@ impl<'a> Driver<'a> {
                 Err(stop) => return Err(stop),
             };
         }
-        let message = format!("the order did not end after {MAX_STEPS} steps");
+        let message = format!("the order did not end after {most} steps");
         Err(Stop::give_up(FailureKind::Refused, message))
     }
 
@@ -276,6 +311,8 @@ impl<'a> Driver<'a> {
                 let view = self.account().await?.look(&pending.url).await?;
                 Event::Seen { view, at: (self.clock)() }
             }
+            Effect::Locate(proofs) => self.locate(proofs).await?,
+            Effect::Record(proofs) => self.set(proofs).await?,
             Effect::Present(proofs) => self.present(proofs).await?,
             Effect::Prove(proofs) => self.prove(&proofs).await?,
             Effect::Finalize(pending) => self.finalize(&pending).await?,
@@ -305,53 +342,18 @@ impl<'a> Driver<'a> {
         Ok(Event::Placed { url, key, at: (self.clock)(), terms })
     }
 
-    /// What the next order is placed on.
-    fn terms(&self) -> Terms {
-        let terms = self.job.terms.clone();
-        let Some(resolver) = self.job.rehearsal.as_ref().filter(|_| needs_rehearsal(&self.state))
-        else {
-            return terms;
-        };
-        Terms {
-            spec: Spec { ca: resolver.ca_server.clone(), ..terms.spec },
-            exemption: order::Exemption::None,
-            account: account_name(resolver),
-            rehearsal: true,
-            ..terms
-        }
-    }
-
-    /// At whose CA the order in flight is, or the next one will be.
-    fn resolver(&self) -> &'a Resolver {
-        let job = self.job;
-        let is_rehearsal = match &self.state.pending {
-            Some(pending) => pending.ca != job.resolver.ca_server,
-            None => needs_rehearsal(&self.state),
-        };
-        job.rehearsal.as_ref().filter(|_| is_rehearsal).unwrap_or(&job.resolver)
-    }
-
-    async fn new_key(&self) -> Result<Key, Stop> {
-        let key_type = self.job.resolver.key_type;
-        let is_rehearsal = self.resolver().ca_server != self.job.resolver.ca_server;
-        if let Some(key) = self.held_key.as_ref().filter(|_| self.job.keeps_key && !is_rehearsal) {
-            return Ok(key.clone());
-        }
-        let failed = |message: String| Stop::give_up(FailureKind::Unreachable, message);
-        tokio::task::spawn_blocking(move || Key::generate(key_type))
-            .await
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(error.to_string()))
-    }
-
     async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
         let expires = (self.clock)() + ANSWER_LIVES;
         let answers = proofs.iter().filter_map(|proof| {
             let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
             Some((table_key(proof)?, Answer { name, answer, expires }))
         });
-        self.engine.table.present(answers.collect()).await?;
-        tokio::time::sleep(self.delay(&proofs)).await;
+        let answers: Vec<(String, Answer)> = answers.collect();
+        if !answers.is_empty() {
+            self.engine.table.present(answers).await?;
+        }
+        let delay = tokio::time::sleep(self.delay(&proofs));
+        futures::future::try_join(self.await_records(&proofs), delay.map(Ok)).await?;
         Ok(Event::Presented(proofs))
     }
 
@@ -372,24 +374,34 @@ impl<'a> Driver<'a> {
         let account = self.account().await?;
         let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
         let each: Vec<_> = each.collect();
-        let all: Vec<Result<(), Stop>> =
+        let all: Vec<Result<Option<Record>, Stop>> =
             stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
-        all.into_iter().collect::<Result<(), Stop>>()?;
-        Ok(Event::Settled)
+        self.turn = None;
+        let gone = all.into_iter().collect::<Result<Vec<Option<Record>>, Stop>>()?;
+        Ok(Event::Settled(gone.into_iter().flatten().collect()))
     }
 
+    /// The record that is gone with it.
     async fn prove_one(
         &self,
         account: &Account,
         pending: &Pending,
         proof: &Proof,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Record>, Stop> {
         let chosen = slice::from_ref(&proof.chosen);
         let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
+        let gone = self.unset_of(proof).await;
         if let Some(key) = table_key(proof) {
             self.engine.table.withdraw(vec![key]).await?;
         }
-        Ok(proved?)
+        proved?;
+        Ok(gone)
+    }
+
+    /// Shown until the order is over.
+    fn tell(&self, text: &str) {
+        // The leader ends before its workers only when it leads no more.
+        drop(self.engine.told.send((self.job.id.clone(), order::shown(text))));
     }
 
     fn tell_fallback(&self, state: &State) {
@@ -515,7 +527,14 @@ impl<'a> Driver<'a> {
             }
             Stop::GiveUp { kind, .. } => (*kind, None),
             Stop::Acme(error) => self.classify(error, at).await,
+            Stop::Dns(dns::Error::Busy { retry_after: Some(wait), .. }) => {
+                (FailureKind::Unreachable, Some(RetryAfter::In(*wait).resolve(at)))
+            }
+            Stop::Dns(_) => (FailureKind::Unreachable, None),
         };
+        if let Err(error) = self.sweep().await {
+            return Outcome::Interrupted(format!("{stop}; and: {error}"));
+        }
         let ca = self.resolver().ca_server.clone();
         let (names, tries) = match &stop {
             Stop::GiveUp { names, tries, .. } => (names.clone(), *tries),
@@ -555,6 +574,10 @@ impl<'a> Driver<'a> {
             }
             acme::Error::AccountGone(_) | acme::Error::KeyRefused(_) => {
                 self.engine.accounts.forget(self.resolver()).await;
+                (FailureKind::Unreachable, None)
+            }
+            // The order is still there: its chain is fetched again.
+            acme::Error::BadChain(_) if self.state.pending.is_some() => {
                 (FailureKind::Unreachable, None)
             }
             acme::Error::Unreachable(_) | acme::Error::Timeout => (FailureKind::Unreachable, None),

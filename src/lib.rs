@@ -36,7 +36,7 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`name`], [`provider`] | pure |
+//! | 0 | [`name`], [`provider`], [`metrics`] | the first two pure |
 //! | 1 | [`rule`], [`cert`] | pure |
 //! | 2 | [`resolver`] | pure |
 //! | 3 | [`mod@http`] | outgoing HTTPS |
@@ -64,7 +64,8 @@
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status
 //!
-//! An account's key is stored before it is registered, its URL after. Killed anywhere, the next
+//! An account's key is stored before it is registered, its URL after; a stored key is looked for at
+//! the CA before it is registered. Killed anywhere, the next
 //! driver reads the state and asks the CA for the stored order. Before S1 nothing but one
 //! unfinished order is lost; after K1 only S4 is missing.
 //!
@@ -100,6 +101,7 @@ pub mod controller;
 pub mod dns;
 pub mod http;
 pub mod issue;
+pub mod metrics;
 pub mod name;
 pub mod order;
 pub mod plan;

@@ -29,7 +29,7 @@ pub enum NameError {
     LabelTooLong(String),
     #[error("`{0}`: only `*.` at the very start makes a wildcard, and only one")]
     Wildcard(String),
-    #[error("`{0}` is an IP address; this needs a profile of the CA that allows them")]
+    #[error("`{0}` is an IP address: certificates for these are not supported; name a host")]
     IpAddress(String),
     #[error("`{0}` has a port or a path; give the host name alone")]
     NotAHost(String),

@@ -6,6 +6,7 @@
 //! of the stored order, so nothing that was lost can lead to a second certificate.
 
 mod ari;
+mod asked;
 mod choice;
 mod terms;
 
@@ -15,10 +16,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{Certificate, Facts, Key};
+use crate::dns::{Handle, Task};
 use crate::name::{Name, Names};
 use crate::resolver::ChallengeKind;
 
 pub use ari::{Ari, Polled, Window, after_error, learn};
+pub use asked::Asked;
 pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
 
@@ -47,6 +50,9 @@ pub struct State {
     /// The order in flight. Key and URL are stored before anything is done with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// TXT records that may exist: listed before they are set, until they are known to be gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Record>,
     /// Challenges that failed since the last success; the next order takes others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
@@ -78,6 +84,9 @@ pub struct State {
     /// Since when no route wants the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_since: Option<Timestamp>,
+    /// Taken over from elsewhere, and no route has wanted it yet: it is not removed before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
     /// When the certificate was deleted; the record outlives it so that its counts are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
@@ -93,26 +102,6 @@ impl State {
     }
 }
 
-/// `{"what": "renew", "at": …, "force": …}` or `{"what": "revoke", "at": …, "reason": …}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "camelCase")]
-pub enum Asked {
-    /// A new certificate now. `force`: past the back-off and the loop breaker, never past what the
-    /// CA said.
-    Renew {
-        at: Timestamp,
-        #[serde(default)]
-        force: bool,
-    },
-    /// Revoked at the CA; replaced if a route wants it, else removed.
-    Revoke {
-        at: Timestamp,
-        /// RFC 5280 §5.3.1, as RFC 8555 §7.6 takes it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<u8>,
-    },
-}
-
 /// The format that this program writes.
 pub const VERSION: u32 = 1;
 
@@ -125,6 +114,7 @@ impl State {
             names: names.clone(),
             kinds: Vec::new(),
             pending: None,
+            records: Vec::new(),
             tried: Vec::new(),
             failures: Vec::new(),
             failed: 0,
@@ -136,9 +126,40 @@ impl State {
             orders: Vec::new(),
             copies: Vec::new(),
             unused_since: None,
+            taken_over: false,
             removed_at: None,
             asked: None,
         }
+    }
+
+    /// Of a certificate that was got by another program.
+    pub fn taken_over(owner: &str, resolver: &str, names: &Names) -> Self {
+        Self { taken_over: true, ..Self::new(owner, resolver, names) }
+    }
+
+    /// Lists the records, in place of what was known of them.
+    pub fn note_records(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.records.retain(|known| known.task != record.task);
+            self.records.push(record);
+        }
+    }
+}
+
+/// One TXT record of DNS-01.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    #[serde(flatten)]
+    pub task: Task,
+    /// What the provider said when it had set it. `None`: it may have, or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
+}
+
+impl Record {
+    /// Whether it is what the CA is to see for `proof`.
+    pub fn proves(&self, proof: &Proof) -> bool {
+        self.task.domain == proof.name.without_wildcard() && self.task.token == proof.token
     }
 }
 
@@ -206,6 +227,17 @@ pub enum FailureKind {
     Refused,
     /// The CA said: not now.
     RateLimited,
+}
+
+impl FailureKind {
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "Unreachable",
+            Self::Refused => "Refused",
+            Self::RateLimited => "RateLimited",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,10 +339,21 @@ pub enum Event {
         view: OrderView,
         at: Timestamp,
     },
-    /// The answers are visible to every proxy.
+    /// Where the TXT records of these belong.
+    Located {
+        proofs: Vec<Proof>,
+        records: Vec<Record>,
+    },
+    /// The TXT records are set.
+    Recorded {
+        proofs: Vec<Proof>,
+        records: Vec<Record>,
+    },
+    /// The answers are visible to whoever looks.
     Presented(Vec<Proof>),
-    /// Every authorization is valid or invalid, and the answers are taken away.
-    Settled,
+    /// Every authorization is valid or invalid, and the answers are taken away; so are these
+    /// records.
+    Settled(Vec<Record>),
     Downloaded(Certificate),
     Stored {
         at: Timestamp,
@@ -327,7 +370,11 @@ pub enum Effect {
     Place,
     /// Ask the CA for the order and its authorizations.
     Look(Pending),
-    /// Put the answers into the challenge table and wait until they can be seen.
+    /// Find out where TXT records belong.
+    Locate(Vec<Proof>),
+    /// Set the TXT records that the state lists.
+    Record(Vec<Proof>),
+    /// Put the answers into the challenge table and wait until all can be seen.
     Present(Vec<Proof>),
     /// Tell the CA, and poll; take each answer away as soon as its authorization is settled.
     Prove(Vec<Proof>),
@@ -350,12 +397,34 @@ pub enum Effect {
     Done(Facts),
 }
 
+impl Effect {
+    /// Whether what a CA is to see is made, shown or looked at by it, or may be in a moment.
+    pub fn proves(&self) -> bool {
+        matches!(
+            self,
+            Self::Look(_) | Self::Locate(_) | Self::Record(_) | Self::Present(_) | Self::Prove(_)
+        )
+    }
+}
+
 /// The state to store if it differs, and what to do then. `kinds`: the challenges that can be used,
 /// the best first.
 pub fn next(state: &State, event: Event, kinds: &[ChallengeKind]) -> (State, Effect) {
     let mut state = state.clone();
     let effect = match event {
-        Event::Begin | Event::Settled => look_or_place(&state),
+        Event::Begin => look_or_place(&state),
+        Event::Settled(gone) => {
+            state.records.retain(|record| !gone.contains(record));
+            look_or_place(&state)
+        }
+        Event::Located { proofs, records } => {
+            state.note_records(records);
+            Effect::Record(proofs)
+        }
+        Event::Recorded { proofs, records } => {
+            state.note_records(records);
+            Effect::Present(proofs)
+        }
         Event::Placed { url, key, at, terms } => {
             remember(&mut state.orders, placed(at, &terms), KEEP_ORDERS);
             let challenges = choice::plan(&state.names, kinds, &state.tried, at);
@@ -416,7 +485,11 @@ fn proofs(
             let taken = proofs.iter().map(|proof| (proof.name.clone(), proof.kind));
             pending.challenges.extend(taken);
             state.pending = Some(pending);
-            Effect::Present(proofs)
+            if proofs.iter().any(|proof| proof.kind == ChallengeKind::Dns01) {
+                Effect::Locate(proofs)
+            } else {
+                Effect::Present(proofs)
+            }
         }
         Err(message) => {
             state.pending = None;
@@ -474,6 +547,7 @@ pub fn count(state: &mut State, at: Timestamp, facts: &Facts) {
     state.revoked = None;
     state.changing = None;
     state.unused_since = None;
+    state.taken_over = false;
     state.removed_at = None;
     if matches!(state.asked, Some(Asked::Renew { .. })) {
         state.asked = None;
@@ -524,309 +598,4 @@ fn remember<T>(list: &mut Vec<T>, item: T, keep: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cert::KeyType;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    const ALL: [ChallengeKind; 3] =
-        [ChallengeKind::TlsAlpn01, ChallengeKind::Http01, ChallengeKind::Dns01];
-
-    fn fresh() -> State {
-        State::new("shop", "le", &Names::new([Name::parse("a.x").unwrap()]).unwrap())
-    }
-
-    fn terms() -> Terms {
-        Terms {
-            spec: Spec {
-                ca: "c".to_owned(),
-                key_type: KeyType::Ec256,
-                profile: None,
-                explicit: Vec::new(),
-            },
-            cause: Cause::Other,
-            exemption: Exemption::None,
-            account: "a".to_owned(),
-            fallback: None,
-            rehearsal: false,
-        }
-    }
-
-    fn refused() -> Failure {
-        Failure {
-            at: at(1),
-            kind: FailureKind::Refused,
-            message: String::new(),
-            not_before: None,
-            ca: None,
-            names: Vec::new(),
-            tries: 0,
-            narrow: false,
-            rehearsal: false,
-        }
-    }
-
-    fn placed() -> State {
-        let key = Key::generate(KeyType::Ec256).unwrap();
-        let event = Event::Placed { url: "o".into(), key, at: at(0), terms: terms() };
-        next(&fresh(), event, &ALL).0
-    }
-
-    fn view(status: Status) -> Event {
-        let (unproven, failed) = (Vec::new(), Vec::new());
-        Event::Seen { view: OrderView { status, unproven, problem: None, failed }, at: at(0) }
-    }
-
-    #[track_caller]
-    fn leads_to(state: &State, event: Event, expected: &str) -> State {
-        let (after, effect) = next(state, event, &ALL);
-        let shown = format!("{effect:?}");
-        assert!(shown.starts_with(expected), "{shown}");
-        after
-    }
-
-    #[test]
-    fn an_order_and_its_key_are_in_the_state_before_it_is_looked_at() {
-        let state = leads_to(&fresh(), Event::Begin, "Place");
-        assert_eq!(state, fresh());
-        let state = placed();
-        assert_eq!(state.pending.as_ref().unwrap().url, "o");
-        assert_eq!(state.orders, [super::placed(at(0), &terms())]);
-        leads_to(&state, Event::Begin, "Look");
-    }
-
-    #[test]
-    fn the_status_at_the_ca_decides_where_an_order_goes_on() {
-        let state = placed();
-        leads_to(&state, view(Status::Pending), "Await");
-        leads_to(&state, view(Status::Ready), "Finalize");
-        leads_to(&state, view(Status::Processing), "Await");
-        leads_to(&state, view(Status::Valid), "Download");
-        let after = leads_to(&state, view(Status::Invalid), "GiveUp");
-        assert!(after.pending.is_none());
-        let after = leads_to(&state, view(Status::Gone), "Place");
-        assert!(after.pending.is_none());
-    }
-
-    #[test]
-    fn the_ca_is_told_once_the_answers_can_be_seen() {
-        let state = placed();
-        leads_to(&state, Event::Presented(Vec::new()), "Prove");
-        leads_to(&state, Event::Settled, "Look");
-    }
-
-    /// An authorization for `name` that offers challenges of these kinds.
-    fn unproven(name: &str, offered: &[ChallengeKind]) -> Unproven {
-        let offer = |kind: &ChallengeKind| Offer {
-            kind: *kind,
-            url: kind.as_str().to_owned(),
-            token: "t".to_owned(),
-            key_authorization: "t.k".to_owned(),
-        };
-        let wildcard = name.starts_with("*.");
-        Unproven {
-            authorization_url: name.to_owned(),
-            name: Name::parse(name.trim_start_matches("*.")).unwrap(),
-            wildcard,
-            offers: offered.iter().map(offer).collect(),
-        }
-    }
-
-    fn pending_with(unproven: Vec<Unproven>) -> Event {
-        let view =
-            OrderView { status: Status::Pending, unproven, problem: None, failed: Vec::new() };
-        Event::Seen { view, at: at(1) }
-    }
-
-    fn failed(names: &[&str], second: i64) -> Event {
-        let failed = names.iter().map(|name| Name::parse(name).unwrap()).collect();
-        let problem = Some(format!("no at {second}"));
-        let view = OrderView { status: Status::Invalid, unproven: Vec::new(), problem, failed };
-        Event::Seen { view, at: at(second) }
-    }
-
-    /// A new order, and how it proves its names, as its state says.
-    fn place(state: &State, kinds: &[ChallengeKind], second: i64) -> (State, String) {
-        let key = Key::generate(KeyType::Ec256).unwrap();
-        let event = Event::Placed { url: "o".into(), key, at: at(second), terms: terms() };
-        let state = next(state, event, kinds).0;
-        let challenges = state.pending.as_ref().unwrap().challenges.iter();
-        let told = challenges.map(|(name, kind)| format!("{name} {}", kind.as_str()));
-        let told = told.collect::<Vec<_>>().join(", ");
-        (state, told)
-    }
-
-    fn names(texts: &[&str]) -> Names {
-        Names::new(texts.iter().map(|text| Name::parse(text).unwrap())).unwrap()
-    }
-
-    #[test]
-    fn wildcards_are_proven_by_dns_01_and_the_rest_by_the_first_that_can_be_used() {
-        let state = State::new("shop", "le", &names(&["a.x", "*.a.x"]));
-        let (state, told) = place(&state, &ALL, 0);
-        assert_eq!(told, "*.a.x dns-01, a.x tls-alpn-01");
-        let both = vec![unproven("a.x", &ALL), unproven("*.a.x", &ALL[2..])];
-        let (after, effect) = next(&state, pending_with(both), &ALL);
-        assert_eq!(after, state, "what is chosen is stored with the order");
-        let Effect::Present(proofs) = effect else { panic!("{effect:?}") };
-        let told: Vec<_> = proofs.iter().map(|it| (it.name.as_str(), it.kind)).collect();
-        assert_eq!(told, [("a.x", ChallengeKind::TlsAlpn01), ("*.a.x", ChallengeKind::Dns01)]);
-        assert_eq!(proofs[0].chosen.challenge_url, "tls-alpn-01");
-    }
-
-    #[test]
-    fn what_the_ca_does_not_offer_gives_way_to_what_it_does() {
-        let (state, _) = place(&fresh(), &ALL, 0);
-        let offered = vec![unproven("a.x", &[ChallengeKind::Dns01, ChallengeKind::Http01])];
-        let (after, effect) = next(&state, pending_with(offered), &ALL);
-        assert!(matches!(&effect, Effect::Present(it) if it[0].kind == ChallengeKind::Http01));
-        let stored = after.pending.unwrap().challenges;
-        assert!(stored.values().eq([&ChallengeKind::Http01]));
-        let only = vec![unproven("a.x", &ALL[2..])];
-        let (after, effect) = next(&state, pending_with(only), &ALL[..2]);
-        let Effect::GiveUp { message, .. } = effect else { panic!("{effect:?}") };
-        assert!(message.starts_with("a.x: ") && message.contains("tls-alpn-01, http-01"));
-        assert!(after.pending.is_none(), "such an order is of no use");
-    }
-
-    #[test]
-    fn a_challenge_that_failed_is_followed_by_the_next_one_at_once() {
-        let state = State::new("shop", "le", &names(&["a.x", "b.x"]));
-        let (state, told) = place(&state, &ALL, 0);
-        assert_eq!(told, "a.x tls-alpn-01, b.x tls-alpn-01");
-        let state = leads_to(&state, failed(&["b.x"], 1), "Place");
-        let (state, told) = place(&state, &ALL, 2);
-        assert_eq!(told, "a.x tls-alpn-01, b.x http-01");
-        let state = leads_to(&state, failed(&["b.x"], 3), "Place");
-        let (state, told) = place(&state, &ALL, 4);
-        assert_eq!(told, "a.x tls-alpn-01, b.x dns-01");
-        let told = "tls-alpn-01: no at 1; http-01: no at 3; dns-01: no at 5";
-        let expected = format!("GiveUp {{ kind: Refused, message: \"{told}\"");
-        let state = leads_to(&state, failed(&["b.x"], 5), &expected);
-        let (_, told) = place(&state, &ALL, 60);
-        assert_eq!(told, "a.x tls-alpn-01, b.x tls-alpn-01", "after the pause from the start");
-    }
-
-    #[test]
-    fn one_name_without_a_challenge_left_ends_it_and_another_day_begins_anew() {
-        let state = State::new("shop", "le", &names(&["a.x", "*.a.x"]));
-        let (state, _) = place(&state, &ALL, 0);
-        leads_to(&state, failed(&["a.x", "*.a.x"], 1), "GiveUp");
-        let state = leads_to(&state, failed(&["a.x"], 1), "Place");
-        assert_eq!(place(&state, &ALL, 2).1, "*.a.x dns-01, a.x http-01");
-        assert_eq!(place(&state, &ALL, 86_500).1, "*.a.x dns-01, a.x tls-alpn-01");
-    }
-
-    #[test]
-    fn a_token_that_is_none_is_refused_where_it_is_chosen() {
-        let (state, _) = place(&fresh(), &ALL, 0);
-        let mut bad = unproven("a.x", &ALL);
-        bad.offers[1].token = "../x".to_owned();
-        leads_to(&state, pending_with(vec![bad.clone()]), "Present");
-        bad.offers[0].token = "../x".to_owned();
-        leads_to(&state, pending_with(vec![bad]), "GiveUp");
-    }
-
-    #[test]
-    fn a_stored_certificate_ends_the_order_and_forgets_the_failures() {
-        let mut state = placed();
-        fail(&mut state, refused());
-        let certificate = Certificate::self_signed(&state.names, at(2), 90).unwrap();
-        let state = leads_to(&state, Event::Stored { at: at(3), certificate, ari: None }, "Done");
-        assert!(state.pending.is_none() && state.failures.is_empty());
-        assert_eq!(state.issued.len(), 1);
-    }
-
-    #[test]
-    fn a_record_stays_small() {
-        let mut state = placed();
-        for second in 0..100 {
-            remember(&mut state.orders, super::placed(at(second), &terms()), KEEP_ORDERS);
-        }
-        assert_eq!(state.orders.len(), KEEP_ORDERS);
-        assert_eq!(state.orders.last().unwrap().at, at(99));
-    }
-
-    #[test]
-    fn a_record_of_the_longest_names_and_messages_stays_within_64_kib() {
-        let long = |n: usize| format!("{n:03}.{}.{0}.{0}.{}.x", "a".repeat(61), "b".repeat(58));
-        let long: Vec<Name> = (0..100).map(|n| Name::parse(&long(n)).unwrap()).collect();
-        let mut state = State::new("shop", "le", &Names::new(long.clone()).unwrap());
-        let mut terms = terms();
-        terms.spec.ca = format!("https://{}", "c".repeat(100));
-        terms.account = "d".repeat(40);
-        for second in 0..40 {
-            remember(&mut state.orders, super::placed(at(second), &terms), KEEP_ORDERS);
-            let certificate = Facts {
-                names: state.names.clone(),
-                not_before: at(0),
-                not_after: at(1),
-                fingerprint: "e".repeat(64),
-                key_type: None,
-                ari_id: None,
-            };
-            count(&mut state, at(second), &certificate);
-        }
-        for _ in 0..40 {
-            let message = shown(&"\"".repeat(1000));
-            fail(&mut state, Failure { message, names: long.clone(), ..refused() });
-        }
-        let length = serde_json::to_string(&state).unwrap().len();
-        assert!(length <= 64 * 1024, "{length}");
-        assert_eq!(state.failed, 40);
-    }
-
-    #[test]
-    fn due_renewals_do_not_make_the_others_forgotten() {
-        let mut state = fresh();
-        let facts = Certificate::self_signed(&state.names, at(0), 1).unwrap().facts().clone();
-        for second in 0..30 {
-            state = State { pending: placed().pending, ..state };
-            let cause = if second == 3 { Cause::Other } else { Cause::Due };
-            let terms = Some(Terms { cause, ..terms() });
-            state.pending = state.pending.map(|pending| Pending { terms, ..pending });
-            count(&mut state, at(second), &facts);
-        }
-        assert_eq!(state.issued.len(), KEEP_ISSUED);
-        assert_eq!(state.issued.first().unwrap().at, at(3));
-        assert_eq!(state.issued.last().unwrap().at, at(29));
-    }
-
-    #[test]
-    fn a_rehearsal_comes_after_a_refusal_and_its_certificate_is_not_fetched() {
-        let mut state = fresh();
-        assert!(!needs_rehearsal(&state));
-        fail(&mut state, refused());
-        assert!(needs_rehearsal(&state));
-        let key = Key::generate(KeyType::Ec256).unwrap();
-        let terms = Terms { rehearsal: true, ..terms() };
-        let state = next(&state, Event::Placed { url: "o".into(), key, at: at(2), terms }, &ALL).0;
-        leads_to(&state, view(Status::Ready), "Finalize");
-        let mut state = leads_to(&state, view(Status::Valid), "Place");
-        assert!(state.pending.is_none() && !needs_rehearsal(&state));
-        fail(&mut state, refused());
-        assert!(needs_rehearsal(&state), "the CA itself refused again");
-        let kind = FailureKind::Unreachable;
-        fail(&mut state, Failure { kind, rehearsal: true, ..refused() });
-        assert!(!needs_rehearsal(&state), "where no rehearsal can be held none is waited for");
-    }
-
-    #[test]
-    fn what_a_person_asks_for_is_readable_and_needs_no_more_than_it_says() {
-        let at = "2027-01-15T08:00:00Z".parse().unwrap();
-        for (json, asked) in [
-            (r#"{"what":"renew","at":"2027-01-15T08:00:00Z"}"#, Asked::Renew { at, force: false }),
-            (
-                r#"{"what":"revoke","at":"2027-01-15T08:00:00Z","reason":1}"#,
-                Asked::Revoke { at, reason: Some(1) },
-            ),
-        ] {
-            assert_eq!(serde_json::from_str::<Asked>(json).unwrap(), asked);
-        }
-        let without = serde_json::to_value(fresh()).unwrap();
-        assert_eq!(without.get("asked"), None);
-    }
-}
+mod tests;

@@ -105,6 +105,8 @@ pub struct View {
     pub renewal: Option<Timestamp>,
     /// Something about the resolver that is to be told once.
     pub warning: Option<String>,
+    /// When it is tried again after a failure.
+    pub retry: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,7 @@ fn revocation(question: &Question<'_>) -> Option<Decision> {
 }
 
 fn decide_wanted(question: &Question<'_>, wanted: &Wanted<'_>) -> Decision {
-    if question.state.is_some_and(|state| state.unused_since.is_some()) {
+    if question.state.is_some_and(|state| state.unused_since.is_some() || state.taken_over) {
         return Decision {
             step: Step::NoteUsed,
             ..still(question, Why::Issued, String::new(), None)
@@ -198,7 +200,9 @@ fn decide_wanted(question: &Question<'_>, wanted: &Wanted<'_>) -> Decision {
 
 fn issue(question: &Question<'_>, reason: Reason) -> Decision {
     if let Some(blocked) = pause::blocked(question, &reason) {
-        return still(question, blocked.why, blocked.message, Some(blocked.until));
+        let mut decision = still(question, blocked.why, blocked.message, Some(blocked.until));
+        decision.view.retry = Some(round(blocked.until));
+        return decision;
     }
     let failed = question.state.is_some_and(|state| !state.failures.is_empty());
     let is_late = match question.held {
@@ -260,6 +264,7 @@ fn still(question: &Question<'_>, why: Why, message: String, wake: Option<Timest
         not_after: facts.map(|facts| facts.not_after),
         renewal: schedule.as_ref().map(|schedule| round(schedule.at)),
         warning: schedule.and_then(|schedule| schedule.warning),
+        retry: None,
     };
     // What is shown changes when a certificate expires, even if nothing can be done about it.
     Decision { step: Step::Nothing, wake: wake.into_iter().chain(expiry).min(), view }
@@ -280,6 +285,10 @@ fn unused(question: &Question<'_>) -> Decision {
         let forget = later(removed_at, FORGET_AFTER.unsigned_abs()).max(held.unwrap_or(removed_at));
         let step = if forget <= question.now { Step::Forget } else { Step::Nothing };
         return nothing(step, Some(forget));
+    }
+    if state.taken_over {
+        let message = "taken over; no route has wanted it yet".to_owned();
+        return still(question, Why::Unused, message, None);
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
     let remove = later(since, question.remove_after);
@@ -309,5 +318,7 @@ fn round(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

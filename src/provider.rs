@@ -1,8 +1,10 @@
 //! DNS providers by code: names, and the variables that hold their credentials.
 
-/// One line a provider: code, aliases, name, variables that are needed, and `built` if the program
-/// has it, `gone` if the service has shut down. Of sets of variables with `;` between them one is enough, a set is a list with
-/// commas, of names with `|` between them one is enough. None: credentials may come from elsewhere.
+/// One line a provider: code, aliases, name, variables that are needed, `built` if the program has
+/// it or `gone` if the service has shut down, and what else can be set, `NAME=DEFAULT` where there
+/// is one (numbers are seconds). Of sets of needed variables with `;` between them one is enough, a
+/// set is a list with commas, of names with `|` between them one is enough. None: credentials may
+/// come from elsewhere.
 const TABLE: &str = include_str!("provider.tsv");
 
 /// A DNS provider as Traefik's configuration names it.
@@ -13,6 +15,7 @@ pub struct Provider {
     /// For people.
     pub name: &'static str,
     needs: &'static str,
+    may_set: &'static str,
     /// The program can use it.
     pub built: bool,
     /// Its service has shut down.
@@ -24,9 +27,9 @@ pub fn all() -> impl Iterator<Item = Provider> {
     TABLE.lines().filter_map(|line| {
         let mut columns = line.split('\t');
         let (code, aliases, name) = (columns.next()?, columns.next()?, columns.next()?);
-        let (needs, state) = (columns.next()?, columns.next()?);
+        let (needs, state, may_set) = (columns.next()?, columns.next()?, columns.next()?);
         let (built, gone) = (state == "built", state == "gone");
-        Some(Provider { code, aliases, name, needs, built, gone })
+        Some(Provider { code, aliases, name, needs, may_set, built, gone })
     })
 }
 
@@ -61,6 +64,20 @@ impl Provider {
             Some(missing) => missing,
             None => vec![self.needs()],
         }
+    }
+
+    /// Sets of variables of which one is needed: for each variable the names that it goes by.
+    pub fn needed(&self) -> Vec<Vec<Vec<&'static str>>> {
+        let names = |names: &'static str| names.split('|').collect();
+        let sets = self.sets().map(|set| list(set).map(names).collect::<Vec<_>>());
+        sets.filter(|set| !set.is_empty()).collect()
+    }
+
+    /// What else can be set, with its default where there is one.
+    pub fn optional(&self) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+        list(self.may_set).map(|one| {
+            one.split_once('=').map_or((one, None), |(name, default)| (name, Some(default)))
+        })
     }
 
     fn sets(&self) -> impl Iterator<Item = &'static str> {
@@ -104,6 +121,22 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_set_has_its_default_and_is_not_what_is_needed() {
+        let duckdns = find("duckdns").unwrap();
+        assert_eq!(duckdns.needed(), [[["DUCKDNS_TOKEN"]]]);
+        assert!(duckdns.optional().any(|it| it == ("DUCKDNS_PROPAGATION_TIMEOUT", Some("60"))));
+        assert!(find("manual").unwrap().needed().is_empty());
+        for provider in all() {
+            for (name, default) in provider.optional() {
+                let needed = provider.needed().concat().concat();
+                assert!(!needed.contains(&name), "{}: {name}", provider.code);
+                let number = default.is_none_or(|text| text.parse::<u32>().is_ok());
+                assert!(number, "{}: {name}", provider.code);
+            }
+        }
+    }
+
+    #[test]
     fn missing_variables_are_named() {
         let missing =
             |code: &str, set: &[&str]| find(code).unwrap().missing(|it| set.contains(&it));
@@ -137,7 +170,8 @@ mod tests {
     #[test]
     fn variables_are_names_of_variables() {
         for provider in all() {
-            for name in provider.needs.split([';', ',', '|']).filter(|name| !name.is_empty()) {
+            let needed = provider.needs.split([';', ',', '|']).filter(|name| !name.is_empty());
+            for name in needed.chain(provider.optional().map(|(name, _)| name)) {
                 let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 assert!(name.len() > 3 && name.chars().all(fits), "{}: {name}", provider.code);
             }

@@ -279,12 +279,8 @@ impl Resolver {
         if !self.obstacles.is_empty() {
             return Err(self.obstacles.join("; "));
         }
-        if let Some(dns) = self.challenges.dns.take() {
-            let mut why = dns.obstacles;
-            if why.is_empty() {
-                why.push("this version cannot carry it out yet".to_owned());
-            }
-            let why = format!("dnsChallenge: {}", why.join("; "));
+        if let Some(dns) = self.challenges.dns.take_if(|dns| !dns.obstacles.is_empty()) {
+            let why = format!("dnsChallenge: {}", dns.obstacles.join("; "));
             self.taken_out.insert(ChallengeKind::Dns01, why);
         }
         if self.challenges == Challenges::default() {

@@ -21,10 +21,15 @@ use crate::cert::KeyType;
 use crate::name::{Name, Names};
 use crate::rule::Syntax;
 
-pub use crate::route::kind::{Key, Kind};
+pub use crate::route::kind::{Key, Kind, is_object_name};
 pub use crate::route::names::{names_of, without_doubles};
+pub(crate) use crate::route::reason::plain;
 pub use crate::route::reason::{Reason, Refusal};
 pub use crate::route::store::DEFAULT as DEFAULT_STORE;
+
+/// Fields without effect of one route that are named, and how much of each, in bytes.
+const MAX_UNKNOWN_FIELDS: usize = 20;
+const MAX_FIELD: usize = 200;
 
 /// A route as far as certificates go; small, since there may be very many.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +46,7 @@ pub struct Route {
     pub parts: Box<[Part]>,
     /// What is wrong with the route as a whole.
     pub fault: Option<Box<Refusal>>,
-    /// Fields that nothing reads, with their paths.
+    /// Fields that nothing reads, with their paths; the first of very many.
     pub unknown_fields: Box<[String]>,
     /// What we published on it, to write only differences.
     pub status: Option<Box<IngressRouteStatus>>,
@@ -197,7 +202,12 @@ fn unknown_fields(kind: Kind, object: &Object) -> Box<[String]> {
     let Some(spec) = &object.spec else { return Box::default() };
     let mut found = ingress_route::unknown_fields(kind, spec);
     found.extend(store::unknown_fields(kind, spec));
-    found.into()
+    let shown = found.iter().take(MAX_UNKNOWN_FIELDS);
+    let mut shown: Vec<String> = shown.map(|path| plain(path, MAX_FIELD)).collect();
+    if found.len() > shown.len() {
+        shown.push(format!("and {} more", found.len() - shown.len()));
+    }
+    shown.into()
 }
 
 /// The status that an object of our kinds carries.

@@ -1,6 +1,7 @@
 //! Objects of the cluster and files → [`route::read`], for everything that follows routes.
 
 pub mod files;
+mod labels;
 mod listings;
 pub mod manifests;
 
@@ -140,10 +141,15 @@ pub fn places(config: &Config) -> Vec<Place> {
     places
 }
 
-/// All that routes are made of, for ever: objects and files. What is in trouble leaves the others
+/// All that routes are made of, for ever: objects, if there is a cluster, and files. What is in trouble leaves the others
 /// alone. `home`: the controller's namespace.
-pub fn all(client: &kube::Client, config: &Config, home: &str) -> BoxStream<'static, Event> {
-    let objects = cluster(client, config);
+pub fn all(
+    client: Option<&kube::Client>,
+    config: &Config,
+    home: &str,
+) -> BoxStream<'static, Event> {
+    let objects =
+        client.map_or_else(|| stream::pending().boxed(), |client| cluster(client, config));
     match &config.file {
         None => objects,
         Some(provider) => {
@@ -210,6 +216,7 @@ where
     }
 }
 
+/// Of the provider that reads these objects.
 fn label_selector(config: &Config, what: What) -> Option<String> {
     match what {
         What::Routes(Kind::Ingress) => config.kubernetes_ingress.as_ref()?.label_selector.clone(),

@@ -1,37 +1,37 @@
-//! Versioned records in the cluster: certificates, states, accounts, the challenge table.
+//! Versioned records: certificates, states, accounts, the challenge table.
 //!
-//! Every write is conditional: a create fails if the object is there, a replace or delete if it
+//! Every write is conditional: a create fails if the record is there, a replace or delete if it
 //! is no longer the version that was read. Whoever loses learns it as [`Error::Conflict`] and
-//! reads again. Nothing is force-applied.
+//! reads again.
 
+mod cluster;
+mod files;
 mod format;
+mod record;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::Client;
 
 use crate::cert;
 use crate::cert::{Certificate, Id, Key};
-use crate::challenge;
 use crate::challenge::Answer;
-use crate::cluster;
-use crate::cluster::{Seen, Trouble};
+use crate::cluster::{Fence, Seen, Trouble, explain};
 use crate::name::Names;
 use crate::order::State;
+use crate::store::cluster::Cluster;
+use crate::store::files::Files;
+use crate::store::record::{Kind, Record};
 
-pub use format::{
-    CERTIFICATE_PREFIX, KIND_CERTIFICATE, KIND_COPY, LABEL_KIND, account_hash, certificate_secret,
-    content,
-};
+pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
+pub use files::{AcmeJson, Found, Unusable};
+pub use format::account_hash;
 pub use table::Table;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum Error {
 
 impl Error {
     pub fn of(object: String, error: &kube::Error) -> Self {
-        let cause = cluster::explain(error);
+        let cause = explain(error);
         let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
         match code {
             409 => Self::Conflict { object },
@@ -78,9 +78,9 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Entry {
     pub id: Id,
-    /// `Err`: the Secret is there, but its content is no certificate with its key.
+    /// `Err`: the record is there, but its content is no certificate with its key.
     pub content: Result<Certificate, cert::Error>,
-    /// The object's `resourceVersion`; a write names the version that it read.
+    /// A write names the version that it read.
     pub version: String,
     pub uid: String,
     /// Namespace of the routes that it was got for.
@@ -98,7 +98,7 @@ impl Entry {
     }
 }
 
-/// The answers of one of the eight ConfigMaps of the challenge table, as they are now.
+/// The answers of one of the eight parts of the challenge table, as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
     pub index: u8,
@@ -132,97 +132,130 @@ pub struct Label<'a> {
 
 /// The records of one installation.
 #[derive(Clone)]
-pub struct Store {
-    client: Client,
-    certificates_namespace: String,
-    controller_namespace: String,
+pub struct Store(Backend);
+
+#[derive(Clone)]
+enum Backend {
+    Cluster(Cluster),
+    Files(Files),
+}
+
+/// How answers of the challenge table come to those who give them.
+#[derive(Debug, Clone, Copy)]
+struct Spreading {
+    /// Changes that arrive within this share their writes.
+    gather: Duration,
+    /// Between our watch showing an answer and telling the CA: other watches are as fast.
+    settle: Duration,
 }
 
 impl Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("certificates_namespace", &self.certificates_namespace)
-            .field("controller_namespace", &self.controller_namespace)
-            .finish_non_exhaustive()
+        f.debug_tuple("Store").field(&self.certificates_place()).finish()
     }
 }
 
 impl Store {
-    pub fn new(client: Client, certificates_namespace: &str, controller_namespace: &str) -> Self {
-        Self {
+    /// In Secrets and ConfigMaps of two namespaces.
+    pub fn in_cluster(client: Client, certificates: &str, controller: &str) -> Self {
+        Self(Backend::Cluster(Cluster {
             client,
-            certificates_namespace: certificates_namespace.to_owned(),
-            controller_namespace: controller_namespace.to_owned(),
+            certificates_namespace: certificates.to_owned(),
+            controller_namespace: controller.to_owned(),
+        }))
+    }
+
+    /// In files, taken for this process until it ends. `storages`: the `acme.json` of each resolver;
+    /// several may share one. `home`: owner of certificates that nobody says the owner of.
+    pub fn in_files(
+        storages: &BTreeMap<String, PathBuf>,
+        home: &str,
+    ) -> Result<Self, Vec<Unusable>> {
+        Ok(Self(Backend::Files(Files::open(storages, home)?)))
+    }
+
+    /// Of a store that only one process has; `None`: several may, and a Lease says which acts.
+    pub fn fence(&self) -> Option<Fence> {
+        match &self.0 {
+            Backend::Cluster(_) => None,
+            Backend::Files(files) => Some(files.fence()),
         }
     }
 
-    pub fn certificates_namespace(&self) -> &str {
-        &self.certificates_namespace
+    /// Where certificates are, for people.
+    pub fn certificates_place(&self) -> String {
+        match &self.0 {
+            Backend::Cluster(cluster) => {
+                format!("Secrets of namespace {}", cluster.certificates_namespace)
+            }
+            Backend::Files(files) => {
+                let paths = files.paths();
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                paths.join(", ")
+            }
+        }
+    }
+
+    /// Where this one is, for people and programs.
+    pub fn place_of(&self, id: &Id) -> String {
+        let name = format!("{CERTIFICATE_PREFIX}{id}");
+        match &self.0 {
+            Backend::Cluster(cluster) => format!("{}/{name}", cluster.certificates_namespace),
+            Backend::Files(_) => name,
+        }
     }
 
     /// All certificates and their changes, for ever.
     pub fn certificates(&self) -> BoxStream<'static, Change> {
-        let config = watcher::Config::default().labels(&format!("{LABEL_KIND}={KIND_CERTIFICATE}"));
-        let seen = cluster::watch::<Secret>(self.secrets(&self.certificates_namespace), config);
+        let seen = self.watch(Kind::Certificate);
         seen.filter_map(|seen| std::future::ready(format::change(seen))).boxed()
     }
 
-    /// Writes key and chain in one request. `version`: of the Secret that it replaces.
+    /// Writes key and chain in one step. `version`: of the record that it replaces.
     pub async fn keep(
         &self,
         label: Label<'_>,
         certificate: &Certificate,
         version: Option<&str>,
     ) -> Result<(), Error> {
-        let mut secret = format::secret_of(label, certificate);
-        secret.metadata.namespace = Some(self.certificates_namespace.clone());
-        self.write(&self.secrets(&self.certificates_namespace), secret, version).await.map(drop)
+        self.put(format::of_certificate(label, certificate), version).await.map(drop)
     }
 
     /// The certificate as it is now, past any cache.
     pub async fn certificate(&self, id: &Id) -> Result<Option<Entry>, Error> {
-        let name = format!("{CERTIFICATE_PREFIX}{id}");
-        let secret = self.read(&self.secrets(&self.certificates_namespace), &name).await?;
-        Ok(secret.and_then(|secret| format::entry(&secret)))
+        let record = self.get(Kind::Certificate, id.as_str()).await?;
+        Ok(record.and_then(|record| format::entry(&record)))
     }
 
     pub async fn remove_certificate(&self, entry: &Entry) -> Result<(), Error> {
-        let name = format!("{CERTIFICATE_PREFIX}{}", entry.id);
-        let api = self.secrets(&self.certificates_namespace);
-        delete(&api, &name, &entry.uid, &entry.version).await
+        let is = (entry.uid.as_str(), entry.version.as_str());
+        self.delete(Kind::Certificate, entry.id.as_str(), is).await
     }
 
     /// Every state record. One that cannot be read is an error of its own, not of the others.
     pub async fn states(&self) -> Result<Vec<Result<(Id, Versioned<State>), Error>>, Error> {
-        let api = self.secrets(&self.controller_namespace);
-        let params = ListParams::default().labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
-        let object = format!("secrets of namespace {}", self.controller_namespace);
-        let list = api.list(&params).await.map_err(|error| Error::of(object, &error))?;
-        Ok(list.items.iter().filter_map(format::state).collect())
+        let records = self.list(Kind::State).await?;
+        Ok(records.iter().filter_map(format::state).collect())
     }
 
     /// State records in which a person asks for something: those that there are, and each when it
     /// is written.
     pub fn asked(&self) -> BoxStream<'static, Id> {
-        let config =
-            watcher::Config::default().labels(&format!("{LABEL_KIND}={}", format::KIND_STATE));
-        let seen = cluster::watch::<Secret>(self.secrets(&self.controller_namespace), config);
         let asked = |seen| match seen {
-            Seen::Put(secret) => format::asks(&secret),
+            Seen::Put(record) => format::asks(&record),
             Seen::Trouble(trouble) => {
                 tracing::warn!("state records cannot be watched: {trouble}");
                 None
             }
             Seen::Gone { .. } | Seen::Synced => None,
         };
-        seen.filter_map(move |seen| std::future::ready(asked(seen))).boxed()
+        self.watch(Kind::State).filter_map(move |seen| std::future::ready(asked(seen))).boxed()
     }
 
     /// The state as it is now, past any cache.
     pub async fn state(&self, id: &Id) -> Result<Option<Versioned<State>>, Error> {
-        let name = format!("{}{id}", format::STATE_PREFIX);
-        let secret = self.read(&self.secrets(&self.controller_namespace), &name).await?;
-        let found = secret.as_ref().and_then(format::state).transpose()?;
+        let record = self.get(Kind::State, id.as_str()).await?;
+        let found = record.as_ref().and_then(format::state).transpose()?;
         Ok(found.map(|(_, state)| state))
     }
 
@@ -233,23 +266,17 @@ impl Store {
         state: &State,
         version: Option<&str>,
     ) -> Result<String, Error> {
-        let mut secret = format::secret_of_state(id, state);
-        secret.metadata.namespace = Some(self.controller_namespace.clone());
-        self.write(&self.secrets(&self.controller_namespace), secret, version).await
+        self.put(format::of_state(id, state), version).await
     }
 
     /// Forgets a record whose certificate has been gone for long.
     pub async fn remove_state(&self, id: &Id, version: &str) -> Result<(), Error> {
-        let name = format!("{}{id}", format::STATE_PREFIX);
-        let api = self.secrets(&self.controller_namespace);
-        let Some(secret) = self.read(&api, &name).await? else { return Ok(()) };
-        delete(&api, &name, &secret.uid().unwrap_or_default(), version).await
+        self.delete(Kind::State, id.as_str(), ("", version)).await
     }
 
     pub async fn account(&self, hash: &str) -> Result<Option<Versioned<AccountRecord>>, Error> {
-        let name = format!("{}{hash}", format::ACCOUNT_PREFIX);
-        let secret = self.read(&self.secrets(&self.controller_namespace), &name).await?;
-        secret.as_ref().map(format::account).transpose()
+        let record = self.get(Kind::Account, hash).await?;
+        record.as_ref().map(format::account).transpose()
     }
 
     pub async fn put_account(
@@ -258,96 +285,99 @@ impl Store {
         record: &AccountRecord,
         version: Option<&str>,
     ) -> Result<String, Error> {
-        let mut secret = format::secret_of_account(hash, record);
-        secret.metadata.namespace = Some(self.controller_namespace.clone());
-        self.write(&self.secrets(&self.controller_namespace), secret, version).await
+        self.put(format::of_account(hash, record), version).await
+    }
+
+    /// Keeps what another program needs to go on with its account; one that is there stays.
+    pub async fn keep_foreign_account(&self, resolver: &str, account: &str) -> Result<(), Error> {
+        match self.put(format::of_foreign(resolver, account), None).await {
+            Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// By resolver.
+    pub async fn foreign_accounts(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(self.list(Kind::Foreign).await?.iter().map(format::foreign).collect())
     }
 
     /// A value that a resolver names; `Err(Missing)` if there is none, or nothing in it.
     pub async fn credential(&self, name: &str, key: &str) -> Result<Vec<u8>, Error> {
-        let api = self.secrets(&self.controller_namespace);
-        let object = object::<Secret>(&api, name);
-        let secret = self.read(&api, name).await?;
-        let value = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(key));
-        value.map(|value| value.0).filter(|value| !value.is_empty()).ok_or_else(|| {
-            let cause = format!("key `{key}` is needed; fill it in");
-            Error::Missing { object, cause }
-        })
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.credential(name, key).await,
+            Backend::Files(_) => {
+                let cause = "credentials in Secrets are for records in a cluster".to_owned();
+                Err(Error::Missing { object: format!("Secret {name}"), cause })
+            }
+        }
     }
 
     /// The challenge table: each shard's present content, again at each change.
     pub fn challenges(&self) -> BoxStream<'static, Shard> {
-        let config =
-            watcher::Config::default().labels(&format!("{LABEL_KIND}={}", format::KIND_CHALLENGES));
-        let seen = cluster::watch::<ConfigMap>(self.config_maps(), config);
+        let seen = self.watch(Kind::Challenges);
         seen.filter_map(|seen| std::future::ready(format::shard_change(seen))).boxed()
     }
 
     /// One shard as it is now, past any cache; an absent one is empty.
     pub async fn challenge_shard(&self, index: u8) -> Result<Shard, Error> {
-        let map = self.read(&self.config_maps(), &challenge::shard_name(index)).await?;
-        Ok(map
-            .as_ref()
-            .and_then(format::shard)
-            .unwrap_or(Shard { index, answers: BTreeMap::new() }))
+        Ok(self.shard(index).await?.0)
     }
 
-    fn secrets(&self, namespace: &str) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), namespace)
+    /// The same with its version, if it is there.
+    async fn shard(&self, index: u8) -> Result<(Shard, Option<String>), Error> {
+        let record = self.get(Kind::Challenges, &index.to_string()).await?;
+        let shard = record.as_ref().and_then(format::shard);
+        let shard = shard.unwrap_or(Shard { index, answers: BTreeMap::new() });
+        Ok((shard, record.map(|record| record.version)))
     }
 
-    fn config_maps(&self) -> Api<ConfigMap> {
-        Api::namespaced(self.client.clone(), &self.certificates_namespace)
+    async fn put_shard(&self, shard: &Shard, version: Option<&str>) -> Result<String, Error> {
+        self.put(format::of_shard(shard), version).await
     }
 
-    async fn read<K>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    {
-        api.get_opt(name).await.map_err(|error| Error::of(object::<K>(api, name), &error))
-    }
-
-    async fn write<K>(
-        &self,
-        api: &Api<K>,
-        mut object_: K,
-        version: Option<&str>,
-    ) -> Result<String, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Serialize,
-    {
-        let name = object_.name_any();
-        let params = PostParams::default();
-        let written = match version {
-            None => api.create(&params, &object_).await,
-            Some(version) => {
-                object_.meta_mut().resource_version = Some(version.to_owned());
-                api.replace(&name, &params, &object_).await
+    fn spreading(&self) -> Spreading {
+        match &self.0 {
+            Backend::Cluster(_) => {
+                Spreading { gather: Duration::from_millis(50), settle: Duration::from_millis(200) }
             }
-        };
-        let written = written.map_err(|error| Error::of(object::<K>(api, &name), &error))?;
-        Ok(written.resource_version().unwrap_or_default())
+            // The only proxy is in this process.
+            Backend::Files(_) => Spreading { gather: Duration::ZERO, settle: Duration::ZERO },
+        }
     }
-}
 
-async fn delete(api: &Api<Secret>, name: &str, uid: &str, version: &str) -> Result<(), Error> {
-    let preconditions =
-        Preconditions { uid: Some(uid.to_owned()), resource_version: Some(version.to_owned()) };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::of(object::<Secret>(api, name), &error)),
+    async fn get(&self, kind: Kind, name: &str) -> Result<Option<Record>, Error> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.get(kind, name).await,
+            Backend::Files(files) => Ok(files.get(kind, name)),
+        }
     }
-}
 
-/// `Secret namespace/name`, for errors.
-fn object<K: Resource<DynamicType = ()>>(api: &Api<K>, name: &str) -> String {
-    format!("{} {}/{name}", K::kind(&()), api.namespace().unwrap_or_default())
-}
+    async fn list(&self, kind: Kind) -> Result<Vec<Record>, Error> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.list(kind).await,
+            Backend::Files(files) => Ok(files.list(kind)),
+        }
+    }
 
-/// Metadata that every object of ours starts from.
-fn metadata(name: String, labels: &[(&str, &str)]) -> ObjectMeta {
-    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    ObjectMeta { name: Some(name), labels: Some(labels.collect()), ..ObjectMeta::default() }
+    async fn put(&self, record: Record, version: Option<&str>) -> Result<String, Error> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.put(record, version).await,
+            Backend::Files(files) => files.put(record, version).await,
+        }
+    }
+
+    /// `is`: UID (it may be empty) and version.
+    async fn delete(&self, kind: Kind, name: &str, is: (&str, &str)) -> Result<(), Error> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.delete(kind, name, is).await,
+            Backend::Files(files) => files.delete(kind, name, is.1).await,
+        }
+    }
+
+    fn watch(&self, kind: Kind) -> BoxStream<'static, Seen<Record>> {
+        match &self.0 {
+            Backend::Cluster(cluster) => cluster.watch(kind),
+            Backend::Files(files) => files.watch(kind),
+        }
+    }
 }

@@ -24,7 +24,7 @@ use crate::world::settings::Settings;
 use crate::world::wants::Wants;
 
 pub use crate::world::derive::{Certificate, Derived};
-pub use crate::world::hosts::{Grip, Hold};
+pub use crate::world::hosts::{Grants, Grip, Hold};
 pub use crate::world::settings::Purpose;
 pub use crate::world::wants::{Holding, Want};
 
@@ -216,12 +216,29 @@ impl World {
 
     /// A resolver that is an object appeared, changed or went.
     pub fn set_resolver(&mut self, name: &str, live: Option<Live>) -> Changed {
+        let was_known = self.settings.resolver(name).is_some();
         self.settings.set_live(name, live);
         let mut changed = Changed::default();
-        let users = self.users.get(name).cloned().unwrap_or_default();
+        let mut users = self.users.get(name).cloned().unwrap_or_default();
+        if was_known != self.settings.resolver(name).is_some() {
+            // A refusal for want of a resolver names those that there are.
+            let unknown =
+                self.users.iter().filter(|(one, _)| self.settings.resolver(one).is_none());
+            users.extend(unknown.flat_map(|(_, keys)| keys).cloned());
+        }
         self.derive_again(users, &mut changed);
         let grants = self.settings.grants();
         if self.hosts.set_grants(grants) {
+            let asking = self.users.values().flatten().cloned().collect();
+            self.derive_again(asking, &mut changed);
+        }
+        changed
+    }
+
+    /// Whether the resolvers that are objects, and so their grants, are known.
+    pub fn learn(&mut self, grants: Grants) -> Changed {
+        let mut changed = Changed::default();
+        if self.hosts.learn(grants) {
             let asking = self.users.values().flatten().cloned().collect();
             self.derive_again(asking, &mut changed);
         }
@@ -328,6 +345,9 @@ impl World {
             let is_ours = |name: &&Name| self.hosts.allows(namespace, name);
             let foreign = wanted.names.iter().find(|name| !is_ours(name));
             match foreign.filter(|_| wanted.owner == namespace) {
+                Some(name) if self.hosts.is_open(name) => {
+                    derived.refusals.push(owner_unknown(name));
+                }
                 Some(name) => derived.refusals.push(owned_elsewhere(name)),
                 None => derived.certificates.push(wanted),
             }
@@ -414,9 +434,21 @@ fn owned_elsewhere(name: &Name) -> Refusal {
     )
 }
 
+fn owner_unknown(name: &Name) -> Refusal {
+    Refusal::new(
+        Reason::OwnerUnknown,
+        format!(
+            "whose `{name}` is cannot be told: CertificateResolvers, which may grant it to somebody, \
+             cannot be read yet; that is tried again, and the controller's log says why it fails"
+        ),
+    )
+}
+
 fn claimed(route: &Route) -> BTreeSet<Name> {
     route.hosts().take(MAX_CLAIMS).cloned().collect()
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ impl Account {
                 }
                 _ => None,
             };
-            let payload = payload(emails, false, binding).to_string();
+            let payload = payload(emails, binding).to_string();
             let signer = Signer { key: &key, account: None };
             let reply = ca.post(signer, &directory.new_account, &payload).await?;
             if let Some(problem) = reply.problem() {
@@ -108,7 +108,7 @@ impl Account {
 /// RFC 8555 §7.3.1.
 async fn existing(ca: &Ca, key: &SigningKey) -> Result<Option<String>, Error> {
     let directory = ca.directory().await?;
-    let payload = payload(&[], true, None).to_string();
+    let payload = json!({ "onlyReturnExisting": true }).to_string();
     let reply = ca.post(Signer { key, account: None }, &directory.new_account, &payload).await?;
     if let Some(problem) = reply.problem() {
         return match problem.kind.as_str() {
@@ -153,13 +153,13 @@ fn has_contact(reply: &Reply, emails: &[String]) -> bool {
     present == expected
 }
 
-fn payload(emails: &[String], only_return_existing: bool, binding: Option<Value>) -> Value {
+fn payload(emails: &[String], binding: Option<Value>) -> Value {
     let contact = contact(emails);
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount {
         contact: &contact,
-        terms_of_service_agreed: !only_return_existing,
-        only_return_existing,
+        terms_of_service_agreed: true,
+        only_return_existing: false,
     };
     let mut payload = serde_json::to_value(new).unwrap_or_default();
     if let Some(fields) = payload.as_object_mut() {
@@ -236,10 +236,8 @@ mod tests {
 
     #[test]
     fn an_account_without_mail_has_no_contact() {
-        assert_eq!(payload(&[], false, None), json!({"termsOfServiceAgreed": true}));
-        let mail = payload(&["a@x".to_owned()], false, None);
+        assert_eq!(payload(&[], None), json!({"termsOfServiceAgreed": true}));
+        let mail = payload(&["a@x".to_owned()], None);
         assert_eq!(mail["contact"], json!(["mailto:a@x"]));
-        let existing = payload(&[], true, None);
-        assert_eq!(existing["onlyReturnExisting"], json!(true));
     }
 }

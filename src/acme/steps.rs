@@ -298,8 +298,8 @@ impl Account {
         let field = |key: &str| text(body, key).map(str::to_owned);
         let (finalize, certificate) = (field("finalize"), field("certificate"));
         self.learn(url, |known| {
-            known.finalize = finalize.or(known.finalize.take());
-            known.certificate = certificate.or(known.certificate.take());
+            known.finalize = finalize.or_else(|| known.finalize.take());
+            known.certificate = certificate.or_else(|| known.certificate.take());
             known.due = due(reply.retry_after());
         })
         .await;

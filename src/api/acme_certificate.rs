@@ -57,4 +57,22 @@ pub struct AcmeCertificateStatus {
     /// The Secret that holds the certificate, as `namespace/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// What went wrong last; gone with the next success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// When it is tried again, RFC 3339, if something went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_retry: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LastError {
+    /// One word for programs.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// In the CA's own words, if it was the CA.
+    pub message: String,
+    /// When, RFC 3339.
+    pub at: String,
 }

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 
 use crate::cli::plan::result::Plan;
-use crate::cli::{Configuration, Failure, api_server, understood, with_a_provider};
+use crate::cli::{Configuration, Failure, HOME, api_server, understood, with_a_provider};
 use crate::cluster;
 use crate::config::Config;
 use crate::route::{Judged, Kind};
@@ -20,9 +20,6 @@ use crate::source;
 use crate::source::manifests::{self, Manifests};
 use crate::source::{Event, Listing, Listings, What};
 use crate::world::{Purpose, World};
-
-/// Where nothing says otherwise.
-const HOME: &str = "routecert";
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -83,15 +80,10 @@ impl Arguments {
     }
 
     fn read_manifests(&self, config: &Config, planner: &mut Planner<'_>) -> Result<(), Failure> {
-        let mut found = Manifests::default();
+        let failed = |error: manifests::Error| Failure::Configuration(error.to_string());
+        let mut found = Manifests::new(config).map_err(failed)?;
         for path in &self.filenames {
-            manifests::read(path, config.default_rule_syntax, &mut found)
-                .map_err(|error| Failure::Configuration(error.to_string()))?;
-        }
-        if let Some(selector) = selector(config).filter(|_| !found.events.is_empty()) {
-            planner.warnings.push(format!(
-                "labelSelector `{selector}` is not applied to manifests; --cluster applies it"
-            ));
+            manifests::read(path, &mut found).map_err(failed)?;
         }
         if !found.has_classes && !self.cluster {
             // Manifests are often a part of the whole.
@@ -100,6 +92,7 @@ impl Arguments {
         if !self.cluster {
             planner.world.judge_services(Judged::WhereAnyIsKnown);
         }
+        planner.warnings.append(&mut found.warnings);
         planner.old(&found.old);
         for event in found.events {
             if is_read(config, &event) {
@@ -122,7 +115,7 @@ impl Arguments {
                 .map_err(|error| Failure::Configuration(error.to_string()))?;
             let home = config.own.controller_namespace.as_ref().unwrap_or(&cluster.namespace);
             let mut planner = Planner::new(config, home, said);
-            let mut events = source::all(&cluster.client, config, home);
+            let mut events = source::all(Some(&cluster.client), config, home);
             let mut listings = Listings::new(config);
             while !listings.are_all_heard_of() {
                 let Some(event) = events.next().await else { break };
@@ -134,11 +127,6 @@ impl Arguments {
             Ok(planner)
         })
     }
-}
-
-fn selector(config: &Config) -> Option<&String> {
-    let crd = config.kubernetes_crd.as_ref().and_then(|crd| crd.label_selector.as_ref());
-    crd.or_else(|| config.kubernetes_ingress.as_ref()?.label_selector.as_ref())
 }
 
 /// Whether a provider that is switched on reads the object.

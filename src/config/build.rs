@@ -20,6 +20,7 @@ pub(super) fn config(root: &Typed, around: Surroundings<'_>, walk: &mut Walk) ->
         warn_of_unknown_resolver(typed.1, &resolvers, walk);
     }
     Config {
+        storages: resolvers::storages(root),
         resolvers,
         kubernetes_crd: root.at("providers.kubernetesCRD").map(providers::kubernetes_crd),
         kubernetes_ingress: root

@@ -1,7 +1,7 @@
 //! The right key for one that is nearly right.
 
 /// The key of `known` that `written` was probably meant to be, letters of any case.
-pub(super) fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let written = fold(written);
     let length = written.chars().count();
     if !(2..=64).contains(&length) {

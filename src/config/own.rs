@@ -7,7 +7,7 @@ use crate::config::build::address;
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
-use crate::config::{Grant, Own, OwnResolver, Problem};
+use crate::config::{Grant, Own, OwnResolver, Problem, StoreKind};
 use crate::name::DomainPattern;
 
 pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
@@ -37,6 +37,7 @@ pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
     {
         text.clone_into(&mut own.admin_address);
     }
+    own.store = store(typed, walk);
     own
 }
 
@@ -83,6 +84,18 @@ fn check_fallback(root: &Typed, name: &str, one: &Typed, own: &OwnResolver, walk
              that name comes"
         );
         walk.warnings.push(Problem::at(&field.place, &field.key, message));
+    }
+}
+
+fn store(typed: &Typed, walk: &mut Walk) -> Option<StoreKind> {
+    let field = typed.at("store")?;
+    match field.as_text()? {
+        "secrets" => Some(StoreKind::Secrets),
+        "file" => Some(StoreKind::File),
+        other => {
+            walk.errors.push(Problem::about(field, other, "expected secrets or file"));
+            None
+        }
     }
 }
 
@@ -147,6 +160,7 @@ impl Default for Own {
             grants: Vec::new(),
             default_tls_resources_namespace: None,
             admin_address: ":9402".to_owned(),
+            store: None,
         }
     }
 }

@@ -17,12 +17,14 @@ use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
 use crate::resolver::{
-    CaTrust, Challenges, DnsChallenge, Eab, HttpChallenge, MacKey, Resolver, Setting, TlsChallenge,
+    CaTrust, Challenges, Eab, HttpChallenge, MacKey, Resolver, Setting, TlsChallenge,
 };
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
 const MAX_HOURS: i64 = 100 * 8766;
+/// Traefik's.
+const STORAGE: &str = "acme.json";
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,6 +40,14 @@ const DELAYS: [&str; 7] = [
 ];
 
 type Resolvers = BTreeMap<String, Result<Resolver, String>>;
+
+/// The file of each resolver; Traefik's default where none is given.
+pub(super) fn storages(root: &Typed) -> BTreeMap<String, PathBuf> {
+    let all = root.at("certificatesResolvers").into_iter().flat_map(Typed::entries);
+    let path = |typed: &Typed| typed.filled("acme.storage").unwrap_or_else(|| STORAGE.to_owned());
+    let all = all.filter(|(_, typed)| typed.at("acme").is_some());
+    all.map(|(name, typed)| (name.clone(), path(typed).into())).collect()
+}
 
 pub(super) fn all(
     root: &Typed,
@@ -264,7 +274,7 @@ impl<'a> Look<'a> {
         (whole, header)
     }
 
-    /// Certificates live in the cluster, but an empty path is refused as Traefik does.
+    /// An empty path is refused as Traefik does.
     fn storage(&mut self) {
         if self.acme.text("storage") == Some("") {
             self.fault("storage", "is empty; give a path, or leave the key out");
@@ -324,15 +334,6 @@ impl<'a> Look<'a> {
         };
         if none || (challenges == Challenges::default() && !self.is_in_doubt()) {
             self.fault("httpChallenge", "no challenge is set; add httpChallenge.entryPoint");
-        }
-        let has_provider = |dns: &DnsChallenge| !dns.provider.is_empty() || !dns.solvers.is_empty();
-        if challenges.dns.as_ref().is_some_and(has_provider) {
-            let advice = if challenges.http.is_some() || challenges.tls.is_some() {
-                "this version cannot carry it out yet; names are proven otherwise"
-            } else {
-                "this version cannot carry it out yet; add httpChallenge.entryPoint or tlsChallenge"
-            };
-            self.warn("dnsChallenge", advice);
         }
         challenges
     }

@@ -20,7 +20,7 @@ use crate::cert::{Certificate, Id};
 use crate::cluster::{self, Fence, Seen};
 use crate::order::CopyRef;
 use crate::route::{Reason, Refusal};
-use crate::store::{self, KIND_COPY, Store, certificate_secret};
+use crate::store::{self, Store, copy_of};
 
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -222,7 +222,7 @@ impl Copies {
     ) -> Result<String, store::Error> {
         let (namespace, name) = place;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let mut secret = certificate_secret(name.clone(), KIND_COPY, certificate);
+        let mut secret = copy_of(name.clone(), certificate);
         let params = PostParams::default();
         let written = match present {
             None => api.create(&params, &secret).await,

@@ -3,11 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::Id;
+use crate::controller::adopt;
 use crate::controller::copies::{Command, Place};
 use crate::controller::gc;
 use crate::controller::leader::Leader;
 use crate::controller::publish::News;
 use crate::controller::{poll, queue, verdict};
+use crate::issue;
 use crate::order::Spec;
 use crate::plan;
 use crate::plan::{Decision, Expected, Held, Question, Step, Wanted, Why};
@@ -63,6 +65,10 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     if matches!(decision.step, Step::Issue(_)) && decision.view.reason == Why::NotIssued {
         decision.view.reason = Why::Issuing;
     }
+    if let Some(told) = leader.records.told(id) {
+        let message = &mut decision.view.message;
+        *message = if message.is_empty() { told.to_owned() } else { format!("{message}; {told}") };
+    }
     let hold_ends = leader.records.hold_ends(id, leader.settings.config.own.host_hold);
     let hold_ends = hold_ends.filter(|end| now < *end);
     leader.wake(id, decision.wake.into_iter().chain(hold_ends).min());
@@ -81,8 +87,13 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
         leader.inherited.remove(id);
     }
     match decision.step {
+        Step::Nothing if begin_to_tidy(leader, id) => {}
         Step::Nothing => store_wishes(leader, id).await,
-        Step::Issue(_) => {}
+        Step::Issue(_) => {
+            if adopt::adopt(leader, id, want.as_ref()).await {
+                leader.budget.leave(id);
+            }
+        }
         step => gc::act(leader, id, step, now).await,
     }
 }
@@ -168,11 +179,13 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
     warn_once(leader, want, decision);
     let shown = verdict::certificate(leader, id, want, &decision.view);
+    let view = &decision.view;
+    leader.measure(id, shown.as_ref().map(|_| (view.ready, view.reason.as_str())));
     if shown.is_none() && leader.records.state(id).is_none() {
         leader.records.forget(id);
         leader.budget.forget(id);
     } else {
-        leader.records.show(id, decision.view.clone());
+        leader.records.show(id, view.clone());
     }
     tell(leader, News::Certificate { id: id.clone(), shown });
     for key in want.into_iter().flat_map(|want| &want.routes) {
@@ -190,9 +203,18 @@ fn warn_once(leader: &mut Leader, want: Option<&Want>, decision: &Decision) {
 
 fn tell_route(leader: &mut Leader, key: &Key) {
     let news = verdict::route(leader, key);
+    let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
+    let refused = verdict.filter(|verdict| verdict.refused);
+    // A route of which nothing is said yet is as it was.
+    if news.is_some() || leader.world.route(key).is_none() {
+        let reason = refused.map(|verdict| verdict.reason);
+        let before = match reason {
+            Some(reason) => leader.refused.insert(key.clone(), reason),
+            None => leader.refused.remove(key),
+        };
+        leader.settings.metrics.route(before, reason);
+    }
     if key.kind.resource().is_none() {
-        let verdict = news.as_ref().and_then(|news| news.verdict.as_ref());
-        let refused = verdict.filter(|verdict| verdict.refused);
         leader.journal.note(key, refused.map(|it| (it.reason, it.message.as_str())));
     }
     tell(leader, News::Route { key: key.clone(), news });
@@ -228,4 +250,12 @@ async fn store_wishes(leader: &mut Leader, id: &Id) {
     if let Some(state) = state {
         leader.write_state(id, state).await;
     }
+}
+
+/// TXT records that an order left, and that could not be unset then.
+fn begin_to_tidy(leader: &mut Leader, id: &Id) -> bool {
+    let Some(job) = queue::tidying(leader, id) else { return false };
+    let (engine, clock) = (leader.engine.clone(), leader.settings.clock);
+    leader.work(id, async move { issue::tidy(&engine, &job, clock).await });
+    true
 }

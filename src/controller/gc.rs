@@ -39,7 +39,9 @@ async fn note_unused(leader: &mut Leader, id: &Id, now: Timestamp) {
 async fn note_used(leader: &mut Leader, id: &Id) {
     let Some(state) = known(leader, id) else { return };
     tracing::info!(names = %state.names, "a route wants the certificate again");
-    leader.write_state(id, State { unused_since: None, removed_at: None, ..state }).await;
+    leader
+        .write_state(id, State { unused_since: None, taken_over: false, removed_at: None, ..state })
+        .await;
 }
 
 /// Copies first, then the certificate, then the record: killed in between, it begins again.
@@ -53,7 +55,9 @@ async fn remove(leader: &mut Leader, id: &Id, now: Timestamp) {
         return;
     }
     let removed = async {
-        copies::delete(&leader.settings.client, &unclaimed(leader, &state)).await?;
+        if let Some(client) = &leader.settings.client {
+            copies::delete(client, &unclaimed(leader, &state)).await?;
+        }
         if let Some(entry) = leader.engine.store.certificate(id).await? {
             leader.engine.store.remove_certificate(&entry).await?;
         }

@@ -20,6 +20,7 @@ use crate::controller::publish::News;
 use crate::controller::records::Records;
 use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
+use crate::metrics::Standing;
 use crate::name::Name;
 use crate::order::{Polled, State};
 use crate::plan::Grounds;
@@ -27,7 +28,7 @@ use crate::route::{Key, Refusal, Route};
 use crate::source;
 use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, Purpose, Want, World};
+use crate::world::{Changed, Grants, Purpose, Want, World};
 
 /// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
 const WORKERS: usize = 32;
@@ -45,6 +46,8 @@ pub(super) struct Leader {
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) listings: Listings,
     pub(super) journal: Journal,
+    /// Why a route is refused, of those that are.
+    pub(super) refused: BTreeMap<Key, &'static str>,
     pub(super) certificates_synced: bool,
     /// Looked at again in the next turn.
     pub(super) dirty: Changed,
@@ -109,6 +112,9 @@ impl Leader {
         let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
         let mut budget = Budget::new(WORKERS);
         budget.rebuild(records.states());
+        if source::places(&settings.config).iter().any(|place| place.what == What::Resolvers) {
+            world.learn(Grants::Unread);
+        }
         for id in records.ids() {
             world.hold(&id, records.holding(&id, own.host_hold, (settings.clock)()));
         }
@@ -122,6 +128,7 @@ impl Leader {
             filled: BTreeMap::new(),
             listings,
             journal: Journal::default(),
+            refused: BTreeMap::new(),
             certificates_synced: false,
             dirty: Changed::default(),
             wakes: BTreeSet::new(),
@@ -178,6 +185,10 @@ impl Leader {
         match what {
             What::Services => self.world.judge_services(self.listings.judged()),
             What::Classes if refused => self.world.believe_classes(),
+            // Without the kind, or the right to it, there is none. What was read once holds.
+            What::Resolvers if refused || matches!(listing, Listing::Complete) => {
+                self.world.learn(Grants::Read)
+            }
             What::Classes | What::Resolvers => Changed::default(),
             What::Routes(_) | What::Files => {
                 // What nobody seemed to want may go now, or has to stay.
@@ -201,6 +212,11 @@ impl Leader {
 
     fn settle_resolver(&mut self, name: &str) -> Changed {
         let news = self.resolvers.news(name);
+        if !self.settings.config.resolvers.contains_key(name) {
+            let usable =
+                self.resolvers.is_known(name).then(|| news.as_ref().is_some_and(|it| it.ready));
+            self.settings.metrics.resolver(name, usable);
+        }
         // The publisher ends with this leader.
         drop(self.news.send(News::Resolver { name: name.to_owned(), news }));
         match self.resolvers.news_for_world(name) {
@@ -232,8 +248,8 @@ impl Leader {
                 self.look_at_all();
             }
             Change::Trouble(trouble) => {
-                let namespace = self.engine.store.certificates_namespace();
-                tracing::warn!("Secrets of namespace {namespace} cannot be watched: {trouble}");
+                let place = self.engine.store.certificates_place();
+                tracing::warn!("{place} cannot be watched: {trouble}");
             }
         }
     }
@@ -250,6 +266,12 @@ impl Leader {
         }
         self.dirty.ids.insert(report.id.clone());
         self.filled.insert(report.place, (report.id, report.result));
+    }
+
+    /// What is shown of an order while it is under way.
+    pub(super) fn take_told(&mut self, id: Id, text: String) {
+        self.records.tell(&id, Some(text));
+        self.dirty.ids.insert(id);
     }
 
     /// A worker that panicked is as one that was interrupted.
@@ -296,6 +318,8 @@ impl Leader {
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
         self.polls.running.remove(id);
+        self.count(id, &outcome);
+        self.records.tell(id, None);
         self.in_flight.retain(|_, holder| holder != id);
         self.dirty.ids.append(&mut self.waiting);
         match outcome {
@@ -324,7 +348,7 @@ impl Leader {
             Outcome::NotPolled { ari_id } => {
                 self.polls.told.push((id.clone(), ari_id, Told::Trouble));
             }
-            Outcome::Noted(state) => {
+            Outcome::Noted(state) | Outcome::Tidied(state) => {
                 self.records.unpause(id);
                 self.records.put_state(id, state);
             }
@@ -340,6 +364,33 @@ impl Leader {
         self.budget.ended(id);
         self.hold(id);
         self.dirty.ids.insert(id.clone());
+    }
+
+    /// Orders are those that the record has beyond the one that was known before.
+    fn count(&self, id: &Id, outcome: &Outcome) {
+        let metrics = &self.settings.metrics;
+        let state = match outcome {
+            Outcome::Issued { state, .. }
+            | Outcome::Failed(state)
+            | Outcome::Waiting { state, .. }
+            | Outcome::Tidied(state) => &state.value,
+            Outcome::Interrupted(_)
+            | Outcome::Noted(_)
+            | Outcome::Polled { .. }
+            | Outcome::NotPolled { .. } => return,
+        };
+        let last = self.records.state(id).and_then(|known| known.orders.last());
+        let new = state.orders.iter().filter(|one| last.is_none_or(|last| one.at > last.at));
+        metrics.ordered(&state.resolver, new.count());
+        if let (Outcome::Failed(_), Some(failure)) = (outcome, state.failures.last()) {
+            metrics.failed(&state.resolver, failure.kind.as_str());
+        }
+    }
+
+    /// To be called before the record of what is not shown any more is dropped.
+    pub(super) fn measure(&mut self, id: &Id, now: Option<Standing>) {
+        let before = self.records.measure(id, now);
+        self.settings.metrics.certificate(before, now);
     }
 
     /// To be called when a state record is another than before: it says who holds its names.
@@ -444,9 +495,21 @@ fn tell_trouble(place: &source::Place, trouble: &Trouble) {
              without; it is tried again",
             without(place.what)
         ),
-        Trouble::Unreachable(cause) => {
-            tracing::warn!("{kind}: {cause}; tried again, what is known stays");
+        Trouble::Unreachable(cause) => tracing::warn!(
+            "{kind}: {cause}; tried again, what is known stays{}",
+            meanwhile(place.what)
+        ),
+    }
+}
+
+/// What waits until objects of a kind were read once.
+fn meanwhile(what: What) -> &'static str {
+    match what {
+        What::Resolvers => {
+            ". Until they were read once, hosts that no namespace holds wait, since a grant may say \
+             whose they are"
         }
+        _ => "",
     }
 }
 

@@ -54,6 +54,18 @@ enum Act {
     Wait,
 }
 
+/// Does `work`, which ends by itself soon after `stop` is cancelled; else it is cut off.
+pub(super) async fn until_stopped(stop: &CancellationToken, work: impl Future<Output = ()>) {
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = overdue => {}
+    }
+}
+
 impl Lease {
     pub(super) fn new(
         client: Client,
@@ -79,14 +91,9 @@ impl Lease {
             let deadline = Arc::new(Mutex::new(deadline));
             tracing::info!(lease = NAME, holder = self.me, "leading");
             let work = work(fence(&deadline));
-            let overdue = async {
-                stop.cancelled().await;
-                tokio::time::sleep(FAREWELL).await;
-            };
             tokio::select! {
-                // It ends by itself when it is stopped, or sees before us that the lease is over.
-                () = work => {}
-                () = overdue => {}
+                // It may see before us that the lease is over.
+                () = until_stopped(stop, work) => {}
                 () = self.renew_until_lost(&deadline) => {}
             }
             if stop.is_cancelled() {

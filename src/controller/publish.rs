@@ -8,6 +8,7 @@ mod bounded;
 mod certificates;
 mod condition;
 mod events;
+mod journal;
 mod resolvers;
 mod routes;
 
@@ -27,6 +28,7 @@ use crate::route::Key;
 use crate::store;
 
 pub(super) use crate::controller::publish::certificates::{Scope, Shown};
+pub(super) use crate::controller::publish::journal::log;
 pub(super) use crate::controller::publish::resolvers::ResolverNews;
 pub(super) use crate::controller::publish::routes::{RouteNews, Verdict};
 

@@ -8,7 +8,7 @@ use crate::cert::{Facts, Id};
 use crate::controller::leader::Leader;
 use crate::issue;
 use crate::issue::{Job, account_name};
-use crate::order::{Exemption, Spec, State, Terms};
+use crate::order::{Cause, Exemption, Spec, State, Terms};
 use crate::plan::{Grounds, Held, View, Why, uses_fallback};
 use crate::resolver::Resolver;
 use crate::world::Want;
@@ -179,6 +179,33 @@ fn job(
         resolver: choice.resolver,
         resolver_name: want.resolver.clone(),
     }
+}
+
+/// To unset the TXT records that an order of the certificate left.
+pub(super) fn tidying(leader: &Leader, id: &Id) -> Option<Job> {
+    let state = leader.records.state(id).filter(|state| !state.records.is_empty())?;
+    let resolver = leader.world.resolver(&state.resolver)?.clone();
+    Some(Job {
+        id: id.clone(),
+        owner: state.owner.clone(),
+        names: state.names.clone(),
+        kinds: state.kinds.clone(),
+        basis: None,
+        keeps_key: false,
+        replaces: None,
+        asks_when_to_renew: false,
+        rehearsal: None,
+        resolver_name: resolver.name.clone(),
+        terms: Terms {
+            spec: Spec::of(&resolver, None),
+            cause: Cause::Other,
+            exemption: Exemption::None,
+            account: account_name(&resolver),
+            fallback: None,
+            rehearsal: false,
+        },
+        resolver,
+    })
 }
 
 /// A key that somebody else may have is never kept.

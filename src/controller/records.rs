@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert;
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
+use crate::metrics::Standing;
 use crate::name::{Name, Names};
 use crate::order::{Ari, CopyRef, State};
 use crate::plan::{Held, View};
@@ -37,7 +38,11 @@ struct Record {
     stored: Option<Stored>,
     state: Option<Versioned<State>>,
     view: Option<View>,
+    /// As it was measured last.
+    standing: Option<Standing>,
     paused: Option<Timestamp>,
+    /// Of the order that is under way.
+    told: Option<String>,
     /// Interruptions in a row.
     interrupted: u32,
     /// UIDs of copies that were filled, whether or not the state lists them yet.
@@ -242,8 +247,26 @@ impl Records {
         self.by_id.remove(id);
     }
 
+    /// Returns how it was measured before.
+    pub(super) fn measure(&mut self, id: &Id, now: Option<Standing>) -> Option<Standing> {
+        match now {
+            None => self.by_id.get_mut(id)?.standing.take(),
+            Some(now) => self.by_id.entry(id.clone()).or_default().standing.replace(now),
+        }
+    }
+
     pub(super) fn show(&mut self, id: &Id, view: View) {
         self.by_id.entry(id.clone()).or_default().view = Some(view);
+    }
+
+    pub(super) fn tell(&mut self, id: &Id, told: Option<String>) {
+        if let Some(record) = self.by_id.get_mut(id) {
+            record.told = told;
+        }
+    }
+
+    pub(super) fn told(&self, id: &Id) -> Option<&str> {
+        self.by_id.get(id)?.told.as_deref()
     }
 
     /// After something that is no failure of the CA (a lost write, an API server away): each

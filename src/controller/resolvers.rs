@@ -173,6 +173,10 @@ impl Resolvers {
         ForWorld::Is(Box::new(live))
     }
 
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.objects.contains_key(name)
+    }
+
     /// What is said on the object; `None`: it is gone, or its Secrets are not known yet.
     pub(super) fn news(&self, name: &str) -> Option<ResolverNews> {
         let standing = self.objects.get(name)?;

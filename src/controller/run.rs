@@ -25,6 +25,8 @@ pub(super) struct Inputs {
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
     /// Certificates in whose records a person asks for something.
     pub(super) asked: BoxStream<'static, Id>,
+    /// What is to be shown of orders that are under way.
+    pub(super) told: mpsc::UnboundedReceiver<(Id, String)>,
 }
 
 enum Turn {
@@ -33,6 +35,7 @@ enum Turn {
     Secret(Box<Seen<Secret>>),
     Copy(Report),
     Asked(Id),
+    Told(Id, String),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
 }
@@ -72,6 +75,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
         Some(seen) = inputs.secrets.next() => Some(Turn::Secret(Box::new(seen))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
         Some(id) = inputs.asked.next() => Some(Turn::Asked(id)),
+        told = inputs.told.recv() => told.map(|(id, text)| Turn::Told(id, text)),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
     }
@@ -84,6 +88,7 @@ fn take(leader: &mut Leader, turn: Turn) {
         Turn::Secret(seen) => leader.take_secret(*seen),
         Turn::Copy(report) => leader.take_report(report),
         Turn::Asked(id) => leader.take_asked(id),
+        Turn::Told(id, text) => leader.take_told(id, text),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}
     }

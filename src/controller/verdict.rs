@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::api::{AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef};
+use crate::api::{AcmeCertificateSpec, AcmeCertificateStatus, CertificateRef, LastError};
 use crate::cert::Id;
 use crate::controller::leader::Leader;
 use crate::controller::publish::{RouteNews, Shown, Verdict};
 use crate::name::{Name, Names};
+use crate::order::Failure;
 use crate::plan::{Held, View};
 use crate::route::{Key, Refusal, Route};
 use crate::store::CERTIFICATE_PREFIX;
@@ -17,6 +18,8 @@ use crate::world::{Certificate, Derived, Want};
 const MAX_SHOWN: usize = 200;
 /// And of these no more names than this.
 const MAX_NAMES_SHOWN: usize = 1000;
+/// Refusals of one route that are told in its one message.
+const MAX_REFUSALS_SHOWN: usize = 20;
 
 /// `None`: there is nothing to show, and an AcmeCertificate that is there goes.
 pub(super) fn certificate(
@@ -35,8 +38,7 @@ pub(super) fn certificate(
         _ => return None,
     };
     let routes = want.into_iter().flat_map(|want| &want.routes).take(MAX_SHOWN);
-    let place =
-        format!("{}/{CERTIFICATE_PREFIX}{id}", leader.engine.store.certificates_namespace());
+    let place = leader.engine.store.place_of(id);
     Some(Shown {
         namespace: owner.clone(),
         spec: AcmeCertificateSpec {
@@ -52,8 +54,18 @@ pub(super) fn certificate(
             not_after: view.not_after.map(shown),
             renewal: view.renewal.map(shown),
             secret: (*held != Held::Nothing).then_some(place),
+            last_error: state.and_then(|state| state.failures.last()).map(last_error),
+            next_retry: view.retry.map(shown),
         },
     })
+}
+
+fn last_error(failure: &Failure) -> LastError {
+    LastError {
+        kind: failure.kind.as_str().to_owned(),
+        message: failure.message.clone(),
+        at: shown(failure.at),
+    }
 }
 
 /// `None`: the route is gone, or not ours, or what becomes of its copy is not known yet; what was
@@ -141,7 +153,12 @@ fn held(leader: &Leader, derived: &Derived) -> String {
 }
 
 fn all(refusals: &[Refusal]) -> String {
-    refusals.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ")
+    let shown = refusals.iter().take(MAX_REFUSALS_SHOWN);
+    let mut messages: Vec<&str> = shown.map(|refusal| refusal.message.as_str()).collect();
+    if refusals.len() > messages.len() {
+        messages.push("and more");
+    }
+    messages.join("; ")
 }
 
 /// The certificates that serve the route, the first of very many: those whose wildcards cover its

@@ -190,7 +190,7 @@ impl Call<'_> {
         let (api, step) = (self.api.clone(), self.step);
         let response = self.exchange().await?;
         api.judged(step, &response)?;
-        Ok(Reply { api, step, body: response.into_body() })
+        Ok(Reply::new(api, step, response))
     }
 
     /// As [`Self::send`]; `None` for the status 404, which is no error here.
@@ -201,7 +201,7 @@ impl Call<'_> {
             return Ok(None);
         }
         api.judged(step, &response)?;
-        Ok(Some(Reply { api, step, body: response.into_body() }))
+        Ok(Some(Reply::new(api, step, response)))
     }
 
     async fn exchange(self) -> Result<Response<Bytes>, Error> {
@@ -231,10 +231,19 @@ impl Call<'_> {
 pub struct Reply {
     api: Api,
     step: &'static str,
+    status: StatusCode,
     body: Bytes,
 }
 
 impl Reply {
+    fn new(api: Api, step: &'static str, response: Response<Bytes>) -> Self {
+        Self { api, step, status: response.status(), body: response.into_body() }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -23,6 +23,9 @@ use crate::resolver::{DnsChallenge, Solver};
 
 /// A provider has at least this long to set or unset one record.
 const STEP: Duration = Duration::from_mins(5);
+/// For all CNAMEs of a name.
+const LOOK_UP: Duration = Duration::from_mins(2);
+const SLOW: &str = "DNS did not say within 120 s where they lead";
 
 /// Who sets a record: a provider, and the variables that it reads.
 #[derive(Debug, Clone)]
@@ -85,7 +88,8 @@ impl Engine {
         let fqdn = if self.challenge.switches.disable_cname_support {
             name
         } else {
-            self.lookup.effective(&name).await?
+            let late = Error::Alias { name: name.clone(), cause: SLOW.to_owned() };
+            timeout(LOOK_UP, self.lookup.effective(&name)).await.unwrap_or(Err(late))?
         };
         let hash = digest::digest(&digest::SHA256, key_authorization.as_bytes());
         Ok(Task {

@@ -1,16 +1,24 @@
 //! What DNS says of a name: where its CNAMEs lead, which zone it is in, who answers for the zone.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
+use crate::dns::answer::{
+    Cut, addresses_in, alias_in, delegated, has_soa, parse, referral, text, worth,
+};
+use crate::dns::answers::Answers;
 use crate::dns::servers::{self, Server};
-use crate::dns::wire::{self, Ask, Silence, Wire};
+use crate::dns::wire::{Ask, Silence, Wire};
 use crate::dns::{Done, Error, FindZone, Transport};
-use crate::{http, name};
+use crate::http;
+use crate::name;
 
 /// For one question to one server.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ALIASES: usize = 50;
 /// A zone below a zone; nobody has more.
 const MAX_CUTS: usize = 16;
-const MAX_AUTHORITIES: usize = 16;
+/// For the other servers when one has answered.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Sockets at a time.
 const MAX_QUESTIONS: usize = 200;
 
@@ -30,19 +39,17 @@ pub(super) struct Lookup {
     places: Semaphore,
 }
 
-/// One of the servers that a zone is delegated to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Authority {
-    pub(super) name: String,
-    /// IPv4 first.
-    pub(super) addresses: Vec<SocketAddr>,
+/// No answer that serves.
+struct Failed {
+    error: Error,
+    /// A server said so itself; asked again, it will again.
+    answered: bool,
 }
 
-/// A zone, and who answers for it as far as that is known.
-#[derive(Debug, Clone)]
-pub(super) struct Cut {
-    pub(super) zone: Name,
-    pub(super) authorities: Vec<Authority>,
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
 }
 
 /// What happens if no server says whether there is a zone at a name.
@@ -81,33 +88,35 @@ impl Lookup {
         self.wire.ask(server, name, kind, ask).await
     }
 
-    /// The best answer: the first one with records, else a referral, else that there is none.
-    async fn look(&self, name: &Name, kind: RecordType) -> Result<Message, Error> {
-        let mut best: Option<(Worth, Message)> = None;
-        let mut failure: Option<Error> = None;
-        for server in self.servers().await? {
-            let failed =
-                |cause: String| lookup_error(name, kind, &server.name, &http::shown(&cause));
-            match self.ask(server.address, name, kind, Ask::Recursive).await {
-                Ok(answer) => match worth(&answer, name) {
-                    Some(Worth::Records) => return Ok(answer),
-                    Some(worth) if best.as_ref().is_none_or(|(known, _)| worth > *known) => {
-                        best = Some((worth, answer));
-                    }
-                    Some(_) => {}
-                    None => {
-                        failure.get_or_insert_with(|| {
-                            failed(format!("answers {}", wire::code(&answer)))
-                        });
-                    }
-                },
-                Err(silence) => {
-                    failure.get_or_insert_with(|| failed(silence.to_string()));
-                }
+    /// What the recursive servers say, see [`Answers`].
+    async fn look(&self, name: &Name, kind: RecordType) -> Result<Message, Failed> {
+        let servers = self.servers().await;
+        let servers = servers.map_err(|error| Failed { error, answered: false })?;
+        let ask = |(place, server): (usize, &Server)| {
+            let address = server.address;
+            async move { (place, self.ask(address, name, kind, Ask::Recursive).await) }
+        };
+        let mut asking: FuturesUnordered<_> = servers.iter().enumerate().map(ask).collect();
+        let mut answers = Answers::new(servers.len());
+        let mut patience = None;
+        loop {
+            let next = match patience {
+                Some(end) => timeout_at(end, asking.next()).await.unwrap_or_default(),
+                None => asking.next().await,
+            };
+            let Some((place, answer)) = next else { break };
+            answers.insert(place, answer, name);
+            if answers.are_decided() {
+                break;
+            }
+            if answers.help() {
+                patience.get_or_insert_with(|| Instant::now() + PATIENCE);
             }
         }
-        best.map(|(_, answer)| answer).ok_or_else(|| {
-            failure.unwrap_or_else(|| lookup_error(name, kind, "resolvers", "there are none"))
+        answers.best().map_err(|(place, silence, answered)| {
+            let server = servers.get(place).map_or("dnsChallenge.resolvers", |it| &it.name);
+            let error = lookup_error(name, kind, server, &http::shown(&silence));
+            Failed { error, answered }
         })
     }
 
@@ -115,25 +124,30 @@ impl Lookup {
     /// wildcard makes (the record itself will be in their place).
     pub(super) async fn effective(&self, name: &str) -> Result<String, Error> {
         let mut at = parse(name)?;
-        let mut seen = vec![at.clone()];
-        while let Some(target) = self.alias(&at).await? {
-            if self.is_synthesised(&at, &target).await? {
-                break;
-            }
+        let mut seen = Vec::new();
+        loop {
+            let target = match self.alias(&at).await {
+                Ok(Some(target)) if !self.is_synthesised(&at, &target).await? => target,
+                Ok(_) => break,
+                // A server of the last name that knows nothing but TXT.
+                Err(failed) if failed.answered && !seen.is_empty() => break,
+                Err(failed) => return Err(failed.into()),
+            };
             let alias = |cause: String| Error::Alias { name: name.to_owned(), cause };
+            seen.push(at);
             if seen.contains(&target) {
-                return Err(alias(format!("`{}` leads back to itself", text(&target))));
+                let target = http::shown(&text(&target));
+                return Err(alias(format!("`{target}` leads back to itself")));
             }
             if seen.len() > MAX_ALIASES {
                 return Err(alias(format!("more than {MAX_ALIASES} of them in a row")));
             }
-            seen.push(target.clone());
             at = target;
         }
         Ok(text(&at))
     }
 
-    async fn alias(&self, name: &Name) -> Result<Option<Name>, Error> {
+    async fn alias(&self, name: &Name) -> Result<Option<Name>, Failed> {
         let answer = self.look(name, RecordType::CNAME).await?;
         Ok(alias_in(&answer, name))
     }
@@ -144,8 +158,11 @@ impl Lookup {
         let random = format!("routecert-{:016x}", rand::random::<u64>());
         for parent in [name.base_name(), name.clone()] {
             let Ok(other) = parent.prepend_label(random.as_str()) else { return Ok(false) };
-            if self.alias(&other).await?.as_ref() != Some(target) {
-                return Ok(false);
+            match self.alias(&other).await {
+                Ok(Some(found)) if found == *target => {}
+                Ok(_) => return Ok(false),
+                Err(failed) if failed.answered => return Ok(false),
+                Err(failed) => return Err(failed.into()),
             }
         }
         Ok(true)
@@ -165,9 +182,9 @@ impl Lookup {
                         return self.descend(name, self.with_addresses(cut).await).await;
                     }
                 }
-                Err(error) if doubt == Doubt::IsError => return Err(error),
-                Err(error) => {
-                    first_failure.get_or_insert(error);
+                Err(failed) if doubt == Doubt::IsError => return Err(failed.into()),
+                Err(failed) => {
+                    first_failure.get_or_insert(failed.error);
                 }
             }
             candidate = candidate.base_name();
@@ -246,100 +263,6 @@ impl FindZone for Lookup {
     fn transport(&self) -> Transport {
         self.wire.transport
     }
-}
-
-/// How much an answer helps. `None`: it is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
-    Nothing,
-    Referral,
-    Records,
-}
-
-fn worth(answer: &Message, name: &Name) -> Option<Worth> {
-    match answer.metadata.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain if !answer.answers.is_empty() => {
-            Some(Worth::Records)
-        }
-        ResponseCode::NoError if referral(answer, name).is_some() => Some(Worth::Referral),
-        ResponseCode::NoError | ResponseCode::NXDomain => Some(Worth::Nothing),
-        _ => None,
-    }
-}
-
-/// RFC 1034 §4.3.2, 3b: not our zone below this point; ask these.
-pub(super) fn referral(answer: &Message, name: &Name) -> Option<Cut> {
-    let has_soa = answer.authorities.iter().any(|it| it.record_type() == RecordType::SOA);
-    if answer.metadata.authoritative || has_soa || !answer.answers.is_empty() {
-        return None;
-    }
-    let ns = answer.authorities.iter().find(|it| it.record_type() == RecordType::NS)?;
-    let zone = ns.name.to_lowercase();
-    if zone.is_root() || !zone.zone_of(name) {
-        return None;
-    }
-    let authorities = delegated(&answer.authorities, &answer.additionals, &zone);
-    Some(Cut { zone, authorities })
-}
-
-type Records = [hickory_proto::rr::Record];
-
-fn delegated(records: &Records, glue: &Records, zone: &Name) -> Vec<Authority> {
-    let hosts = records.iter().filter(|it| it.name.to_lowercase() == *zone).filter_map(|it| {
-        let RData::NS(ns) = &it.data else { return None };
-        Some(ns.0.to_lowercase())
-    });
-    let authority = |host: Name| {
-        let own = glue.iter().filter(|it| it.name.to_lowercase() == host).cloned();
-        Authority { addresses: addresses_in(&own.collect::<Vec<_>>()), name: text(&host) }
-    };
-    hosts.take(MAX_AUTHORITIES).map(authority).collect()
-}
-
-/// IPv4 first: more machines have a way to it.
-fn addresses_in(records: &Records) -> Vec<SocketAddr> {
-    let mut found: Vec<IpAddr> = records
-        .iter()
-        .filter_map(|it| match &it.data {
-            RData::A(address) => Some(IpAddr::V4(address.0)),
-            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-            _ => None,
-        })
-        .take(MAX_AUTHORITIES)
-        .collect();
-    found.sort_by_key(IpAddr::is_ipv6);
-    found.into_iter().map(|address| (address, 53).into()).collect()
-}
-
-/// The target of the CNAME at exactly `name`.
-pub(super) fn alias_in(answer: &Message, name: &Name) -> Option<Name> {
-    answer.answers.iter().find_map(|it| match &it.data {
-        RData::CNAME(target) if it.name.to_lowercase() == *name => Some(target.0.to_lowercase()),
-        _ => None,
-    })
-}
-
-pub(super) fn has_soa(answer: &Message, name: &Name) -> bool {
-    let is_it = |it: &hickory_proto::rr::Record| {
-        it.record_type() == RecordType::SOA && it.name.to_lowercase() == *name
-    };
-    answer.answers.iter().any(is_it)
-}
-
-/// A name of ours as the wire has it, lower case.
-pub(super) fn parse(name: &str) -> Result<Name, Error> {
-    let dotted = format!("{}.", name.trim_end_matches('.'));
-    let parsed = Name::from_ascii(&dotted).map(|name| name.to_lowercase());
-    parsed.map_err(|error| Error::Alias {
-        name: http::shown(name),
-        cause: http::shown(&format!("it is no DNS name: {error}")),
-    })
-}
-
-/// Lower case, without a dot at the end.
-pub(super) fn text(name: &Name) -> String {
-    let text = name.to_ascii().to_ascii_lowercase();
-    text.strip_suffix('.').map_or_else(|| text.clone(), str::to_owned)
 }
 
 fn lookup_error(name: &Name, kind: RecordType, server: &str, cause: &str) -> Error {

@@ -1,11 +1,16 @@
 //! All providers that are built, by code.
 
+mod acme_dns;
 mod dnsupdate;
+mod exec;
+mod httpreq;
+mod manual;
 
 use crate::dns::{Context, Entry, Error, Provider};
 
 /// One line a provider.
-pub static PROVIDERS: &[Entry] = &[dnsupdate::ENTRY];
+pub static PROVIDERS: &[Entry] =
+    &[acme_dns::ENTRY, dnsupdate::ENTRY, exec::ENTRY, httpreq::ENTRY, manual::ENTRY];
 
 /// The provider with this code or alias, made from what is set now.
 pub fn provider(code: &str, context: &Context) -> Result<Box<dyn Provider>, Error> {

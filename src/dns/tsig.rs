@@ -99,10 +99,16 @@ impl Key {
 
     /// The message with a signature at its end, and the MAC that the answer's is made over.
     pub(super) fn sign(&self, message: &[u8], now: Timestamp) -> Result<Signed, String> {
+        self.signed(&[], message, now)
+    }
+
+    /// `before` is what an answer's MAC is made over first.
+    fn signed(&self, before: &[u8], message: &[u8], now: Timestamp) -> Result<Signed, String> {
         let id: [u8; 2] = field(message, 0).ok_or("the message has no header")?;
         let time = u64::try_from(now.as_second()).map_err(|error| error.to_string())?;
         let variables = self.variables(time, FUDGE, 0, &[])?;
-        let mac = hmac::sign(&self.secret, &[message, &variables].concat()).as_ref().to_vec();
+        let mac =
+            hmac::sign(&self.secret, &[before, message, &variables].concat()).as_ref().to_vec();
         let data = [
             wire(&self.algorithm_name()?)?.as_slice(),
             &seconds(time),
@@ -296,5 +302,50 @@ fn field(bytes: &[u8], at: usize) -> Option<[u8; 2]> {
 fn replace(bytes: &mut [u8], at: usize, value: [u8; 2]) {
     if let Some(place) = bytes.get_mut(at..at.saturating_add(2)) {
         place.copy_from_slice(&value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Algorithm, Fault, Key, find};
+
+    fn key(secret: &str) -> Key {
+        Key::new("a.key", Algorithm::Sha256, secret).unwrap()
+    }
+
+    /// An answer to a message without a MAC.
+    fn signed(key: &Key) -> Vec<u8> {
+        let header = [0, 1, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        key.signed(&[0, 0], &header, now).unwrap().bytes
+    }
+
+    #[test]
+    fn an_answer_that_was_changed_or_cut_is_not_believed() {
+        let whole = signed(&key("c2VjcmV0"));
+        assert_eq!(find(&whole).unwrap().unwrap().start, 12);
+        for end in 0..whole.len() {
+            assert!(key("c2VjcmV0").verify(&whole[..end], &[]).is_err(), "{end}");
+        }
+        // What is signed, but for the id, which servers on the way may change; and the MAC's end.
+        for at in (2..12).chain([whole.len() - 7]) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x01;
+            assert!(key("c2VjcmV0").verify(&changed, &[]).is_err(), "{at}");
+        }
+        assert_eq!(key("c2VjcmV0").verify(&whole, &[]), Ok(()));
+        assert_eq!(key("b3RoZXI=").verify(&whole, &[]), Err(Fault::Signature));
+        assert_eq!(key("c2VjcmV0").verify(&whole, &[1]), Err(Fault::Signature));
+        let unsigned = key("c2VjcmV0").verify(&[0, 1, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]);
+        assert_eq!(unsigned, Err(Fault::Unsigned));
+    }
+
+    #[test]
+    fn names_of_algorithms_are_read_as_servers_write_them() {
+        assert_eq!(Algorithm::parse("HMAC-SHA512."), Some(Algorithm::Sha512));
+        assert_eq!(Algorithm::parse("hmac-md5.sig-alg.reg.int."), None);
+        assert!(!format!("{:?}", key("c2VjcmV0")).contains("c2Vj"));
     }
 }

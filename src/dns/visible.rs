@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::dns::lookup::{self, Cut, Lookup};
+use crate::dns::answer::{Cut, alias_in, parse, referral, text};
+use crate::dns::lookup::Lookup;
 use crate::dns::servers::Server;
 use crate::dns::wire::{self, Ask, Silence};
 use crate::dns::{Error, Task, Timing};
@@ -17,6 +18,11 @@ use crate::resolver::Propagation;
 
 /// Of several servers that lack the record, so many are named.
 const SHOWN: usize = 3;
+
+/// Between two looks, whatever is configured.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// For one look, beyond the time-out.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// One record that is waited for.
 struct Watch<'a> {
@@ -40,13 +46,20 @@ pub(super) async fn wait(
     if propagation.disable_checks {
         return Ok(());
     }
-    let name = lookup::parse(&task.fqdn)?;
+    let name = parse(&task.fqdn)?;
     let mut watch = Watch { lookup, name, value: &task.value, cut: None, seen: BTreeSet::new() };
     let start = Instant::now();
     let end = start + timing.propagation_timeout;
+    let interval = timing.polling_interval.max(SHORTEST);
+    let mut missing = "its servers have not been found yet".to_owned();
     loop {
-        let Err(missing) = watch.look(propagation).await else { return Ok(()) };
-        let next = Instant::now() + timing.polling_interval.max(Duration::from_millis(200));
+        // One look may take longer than the time-out; it is not cut off at once.
+        match timeout_at(end + LONGEST, watch.look(propagation)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(seen)) => missing = seen,
+            Err(_late) => {}
+        }
+        let next = Instant::now() + interval;
         if next > end {
             return Err(Error::NotVisible {
                 name: task.fqdn.clone(),
@@ -132,8 +145,8 @@ impl Watch<'_> {
             Ok(answer) if values(&answer, &self.name).any(|it| it == self.value.as_bytes()) => {
                 return Ok(server.name);
             }
-            Ok(answer) => match lookup::referral(&answer, &self.name) {
-                Some(cut) => Seen::Elsewhere(lookup::text(&cut.zone)),
+            Ok(answer) => match referral(&answer, &self.name) {
+                Some(cut) => Seen::Elsewhere(text(&cut.zone)),
                 None => Seen::Other(instead(&answer, &self.name)),
             },
             Err(Silence::NoWay(cause)) => Seen::NoWay(cause),
@@ -158,7 +171,7 @@ impl Seen {
         match self {
             Self::NoWay(cause) => format!("cannot be reached from here: {cause}"),
             Self::Elsewhere(zone) => format!("says that others answer for `{zone}`"),
-            Self::Other(text) => text.clone(),
+            Self::Other(what) => what.clone(),
         }
     }
 }
@@ -166,7 +179,7 @@ impl Seen {
 /// The TXT values at the name, or at what its CNAME leads to; strings of one value joined (RFC
 /// 7208 §3.3).
 fn values<'a>(answer: &'a Message, name: &'a Name) -> impl Iterator<Item = Vec<u8>> + 'a {
-    let target = lookup::alias_in(answer, name);
+    let target = alias_in(answer, name);
     answer.answers.iter().filter_map(move |it| {
         let owner = it.name.to_lowercase();
         let RData::TXT(txt) = &it.data else { return None };
@@ -182,8 +195,8 @@ fn instead(answer: &Message, name: &Name) -> String {
     if !found.is_empty() {
         return format!("has other values: {}", found.join(", "));
     }
-    match lookup::alias_in(answer, name) {
-        Some(target) => format!("answers with a CNAME to `{}`", lookup::text(&target)),
+    match alias_in(answer, name) {
+        Some(target) => format!("answers with a CNAME to `{}`", text(&target)),
         None => format!("answers {}", wire::code(answer)),
     }
 }

@@ -204,3 +204,32 @@ pub(super) fn code(answer: &Message) -> String {
         other => format!("{other:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    use super::belongs;
+
+    fn message(id: u16, kind: MessageType, name: &str) -> Vec<u8> {
+        let mut message = Message::new(id, kind, OpCode::Query);
+        if !name.is_empty() {
+            let name = Name::from_ascii(name).unwrap();
+            message.add_query(Query::query(name, RecordType::TXT));
+        }
+        message.to_vec().unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_the_id_and_the_question_of_what_was_asked() {
+        use MessageType::{Query, Response};
+        let question = message(7, Query, "a.example.");
+        assert!(belongs(&message(7, Response, "A.example."), &question));
+        assert!(belongs(&message(7, Response, ""), &question));
+        assert!(!belongs(&message(8, Response, "a.example."), &question));
+        assert!(!belongs(&message(7, Query, "a.example."), &question));
+        assert!(!belongs(&message(7, Response, "b.example."), &question));
+        assert!(!belongs(&[7], &question) && !belongs(&[], &question));
+    }
+}

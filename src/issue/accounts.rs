@@ -58,22 +58,20 @@ impl Accounts {
         let slot = Arc::clone(self.slots.lock().await.entry(hash.clone()).or_default());
         let mut slot = slot.lock().await;
         let way = Way::of(resolver);
+        let opening = Opening { store: &self.store, resolver, hash: &hash, fence };
         let known = slot.open.iter().find(|(one, _)| *one == way);
-        let account = match known.map(|(_, account)| account.clone()) {
-            Some(account) => account,
-            None => {
-                let opening = Opening { store: &self.store, resolver, hash: &hash, fence };
-                let (account, contacts) = opening.read_or_register().await?;
-                slot.contacts = contacts;
-                if slot.open.len() >= KEPT_WAYS {
-                    slot.open.remove(0);
-                }
-                slot.open.push((way, account.clone()));
-                account
+        let account = if let Some((_, account)) = known {
+            account.clone()
+        } else {
+            let (account, contacts) = opening.read_or_register().await?;
+            slot.contacts = contacts;
+            if slot.open.len() >= KEPT_WAYS {
+                slot.open.remove(0);
             }
+            slot.open.push((way, account.clone()));
+            account
         };
         if contact_of(&slot.contacts, resolver) != resolver.email {
-            let opening = Opening { store: &self.store, resolver, hash: &hash, fence };
             slot.contacts = opening.tell_contact(&account).await?;
         }
         Ok(account)

@@ -77,11 +77,26 @@ fn http_part(rule: &HttpRule, default: Syntax) -> Part {
         // Of another kind: not a Service of the cluster.
         matches!(service.kind.as_deref(), None | Some("" | "Service"))
     });
+    let named = || {
+        let syntax = syntax(rule.syntax.as_deref(), default);
+        names::of_rule(&rule.rule, Protocol::Http, syntax)
+    };
     Part {
-        names: names::of_rule(&rule.rule, Protocol::Http, syntax(rule.syntax.as_deref(), default)),
+        names: rule_kind(rule).and_then(|()| named()),
         services: services
             .filter_map(|service| Service::new(service.namespace.as_deref(), &service.name))
             .collect(),
+    }
+}
+
+/// Traefik passes over a rule of another kind.
+fn rule_kind(rule: &HttpRule) -> Result<(), Refusal> {
+    match rule.kind.as_deref() {
+        None | Some("" | "Rule") => Ok(()),
+        Some(other) => {
+            let message = format!("`{other}` is no kind of rule; write `kind: Rule`, or nothing");
+            Err(Refusal::new(Reason::InvalidRule, message))
+        }
     }
 }
 

@@ -89,6 +89,19 @@ impl Kind {
     }
 }
 
+/// Whether an object can have this name (RFC 1123, as Kubernetes reads it).
+pub fn is_object_name(text: &str) -> bool {
+    let inner = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let is_label = |label: &str| {
+        let letters = label.as_bytes();
+        let ends = [letters.first(), letters.last()].into_iter().flatten();
+        !label.is_empty()
+            && ends.copied().all(inner)
+            && letters.iter().all(|one| inner(*one) || *one == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 fn traefik(kind: &str, plural: &str) -> ApiResource {
     ApiResource {
         group: api::TRAEFIK_GROUP.to_owned(),
@@ -131,5 +144,22 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.after(self.kind.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_objects_are_no_paths() {
+        for good in ["a", "a-b.c9", "0"] {
+            assert!(is_object_name(good), "{good}");
+        }
+        let long = "a".repeat(254);
+        for bad in ["", ".", "..", "a..b", "-a", "a-", "A", "a/b", "a_b", "ä", "a?x", "a%2f", &long]
+        {
+            assert!(!is_object_name(bad), "{bad}");
+        }
     }
 }

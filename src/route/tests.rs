@@ -52,6 +52,14 @@ fn the_hosts_of_a_rule_are_one_certificate() {
 }
 
 #[test]
+fn a_rule_of_another_kind_costs_only_itself() {
+    let rule = |kind: &str, host: &str| json!({"kind": kind, "match": format!("Host(`{host}`)")});
+    let routes = [rule("", "a.x"), rule("Rule", "b.x"), rule("rule", "c.x"), rule("Path", "d.x")];
+    let spec = json!({"routes": routes, "tls": {"certResolver": "le"}});
+    assert_eq!(asks_of(Kind::TraefikHttp, spec), ["a.x", "b.x", "InvalidRule", "InvalidRule"]);
+}
+
+#[test]
 fn a_rule_without_a_usable_host_is_refused() {
     rule_leads_to("PathPrefix(`/`)", &["NoNames"]);
     rule_leads_to("!Host(`a.x`)", &["NoNames"]);

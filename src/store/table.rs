@@ -1,4 +1,5 @@
-//! The challenge table, written: gathered for 50 ms, one write a shard, then seen by our own watch.
+//! The challenge table, written: gathered for a moment, one write a shard, then seen by our own
+//! watch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,12 +11,8 @@ use tokio::task::JoinSet;
 use crate::challenge;
 use crate::challenge::{Answer, SHARDS};
 use crate::cluster::Fence;
-use crate::store::{Error, Shard, Store, format};
+use crate::store::{Error, Shard, Store};
 
-/// Commands that arrive within this share their writes.
-const GATHER: Duration = Duration::from_millis(50);
-/// Between our watch showing an answer and telling the CA: other replicas' watches are as fast.
-const SETTLE: Duration = Duration::from_millis(200);
 /// The watch shows a write within milliseconds; past this it has trouble.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -25,6 +22,7 @@ pub struct Table {
     commands: mpsc::Sender<Command>,
     /// Tokens that our own watch shows.
     visible: watch::Receiver<BTreeSet<String>>,
+    settle: Duration,
 }
 
 #[derive(Debug)]
@@ -56,7 +54,7 @@ impl Table {
         }
         tasks.spawn(writer.run(receiver));
         tasks.spawn(follow(store.clone(), shows));
-        Ok(Self { commands, visible })
+        Ok(Self { commands, visible, settle: store.spreading().settle })
     }
 
     /// Returns once every answer can be seen by whoever watches the table.
@@ -69,7 +67,7 @@ impl Table {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return Err(stopped("its own watch does not show the answers")),
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(self.settle).await;
         Ok(())
     }
 
@@ -112,7 +110,7 @@ struct Writer {
     shards: Vec<Stored>,
 }
 
-/// One ConfigMap as we know it and as it is to be.
+/// One part as we know it and as it is to be.
 struct Stored {
     shard: Shard,
     version: Option<String>,
@@ -123,10 +121,7 @@ struct Stored {
 
 impl Stored {
     async fn read(store: &Store, index: u8) -> Result<Self, Error> {
-        let map = store.read(&store.config_maps(), &challenge::shard_name(index)).await?;
-        let version = map.as_ref().and_then(|map| map.metadata.resource_version.clone());
-        let shard = map.as_ref().and_then(format::shard);
-        let shard = shard.unwrap_or(Shard { index, answers: BTreeMap::new() });
+        let (shard, version) = store.shard(index).await?;
         Ok(Self { shard, version, live: BTreeSet::new(), dirty: false })
     }
 
@@ -154,7 +149,7 @@ impl Writer {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.recv().await {
             let mut waiting = vec![self.edit(first)];
-            let gathered = tokio::time::sleep(GATHER);
+            let gathered = tokio::time::sleep(self.store.spreading().gather);
             tokio::pin!(gathered);
             loop {
                 tokio::select! {
@@ -205,15 +200,12 @@ impl Writer {
             if !self.fence.holds() {
                 return Err(stopped("this controller no longer leads"));
             }
-            let mut map = format::config_map_of(&stored.shard);
-            map.metadata.namespace = Some(self.store.certificates_namespace.clone());
-            let api = self.store.config_maps();
-            let written = match self.store.write(&api, map.clone(), stored.version.as_deref()).await
+            let written = match self.store.put_shard(&stored.shard, stored.version.as_deref()).await
             {
                 // Edited or deleted by hand: ours is the truth while we lead.
                 Err(Error::Conflict { .. } | Error::Missing { .. }) => {
                     let fresh = Stored::read(&self.store, stored.shard.index).await?;
-                    self.store.write(&api, map, fresh.version.as_deref()).await?
+                    self.store.put_shard(&stored.shard, fresh.version.as_deref()).await?
                 }
                 other => other?,
             };

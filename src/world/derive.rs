@@ -259,11 +259,25 @@ fn grant(
             Ok(names) => {
                 let filled = first.take();
                 let secret_name = secret_name.or(filled);
+                let secret_name = secret_name.filter(|name| is_name(name, &mut derived.refusals));
                 derived.certificates.push(wish.certificate(names, secret_name));
             }
             Err(refusal) => derived.refusals.push(refusal),
         }
     }
+}
+
+/// Whether a Secret can have this name; a path would lead into other namespaces.
+fn is_name(secret: &str, refusals: &mut Vec<Refusal>) -> bool {
+    let is_valid = route::is_object_name(secret);
+    if !is_valid {
+        let message = format!(
+            "no Secret can be named `{secret}`; write lower-case letters, digits, `-` and `.` in \
+             tls.secretName. The certificate is got and served all the same"
+        );
+        refusals.push(Refusal::new(Reason::InvalidName, message));
+    }
+    is_valid
 }
 
 /// Hosts of the rules that no entry covers: they will be served with another certificate.

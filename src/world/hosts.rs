@@ -24,6 +24,14 @@ pub struct Hold {
     pub grip: Grip,
 }
 
+/// Whether every grant is known; until then a host that nobody holds has no owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grants {
+    Unread,
+    #[default]
+    Read,
+}
+
 /// How long a hold lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grip {
@@ -40,6 +48,7 @@ pub(super) struct Hosts {
     /// The other way round.
     holds: BTreeMap<Id, Hold>,
     grants: Vec<Grant>,
+    reading: Grants,
 }
 
 /// Nearly every host has one route.
@@ -67,6 +76,8 @@ pub(super) enum Owner {
     Namespace(String),
     /// Grants name it: those namespaces and no other.
     Granted,
+    /// Of nobody who holds it; a grant that is not known yet may say whose it is.
+    Unknown,
 }
 
 impl Hosts {
@@ -77,10 +88,21 @@ impl Hosts {
         changed
     }
 
+    /// Whether something may be different now.
+    pub(super) fn learn(&mut self, grants: Grants) -> bool {
+        std::mem::replace(&mut self.reading, grants) != grants
+    }
+
+    /// Whether a grant that is not known yet may say whose the name is.
+    pub(super) fn is_open(&self, name: &Name) -> bool {
+        self.owner(name) == Owner::Unknown
+    }
+
     /// Whether `namespace` may have a certificate for `name`.
     pub(super) fn allows(&self, namespace: &str, name: &Name) -> bool {
         match self.owner(name) {
             Owner::Nobody => true,
+            Owner::Unknown => false,
             Owner::Namespace(owner) => owner == namespace,
             Owner::Granted => self.grants.iter().any(|grant| grant.gives(namespace, name)),
         }
@@ -95,6 +117,9 @@ impl Hosts {
         };
         if let Some((_, namespace, _, _)) = self.held.get(name).into_iter().flatten().find(holds) {
             return Owner::Namespace(namespace.clone());
+        }
+        if self.reading == Grants::Unread {
+            return Owner::Unknown;
         }
         let first = self.claims.get(name).and_then(|claims| claims.iter().next());
         first.map_or(Owner::Nobody, |(_, key)| Owner::Namespace(key.namespace.to_string()))

@@ -154,10 +154,12 @@ impl Settings {
             "entry point `{first}` is not in the configuration{}",
             known(self.entry_points.keys())
         );
+        let refusal = Refusal::new(Reason::UnknownEntryPoint, message);
         if missing.len() < route.entry_points.len() {
-            return Ok(Some(message));
+            Ok(Some(refusal.message))
+        } else {
+            Err(refusal)
         }
-        Err(Refusal::new(Reason::UnknownEntryPoint, message))
     }
 }
 

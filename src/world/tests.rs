@@ -328,6 +328,26 @@ fn a_grant_goes_before_age_and_takes_from_all_others() {
 }
 
 #[test]
+fn until_grants_are_known_only_a_holder_and_a_known_grant_give_a_host() {
+    let grants = "routecert: {grants: [{namespaces: [shop], domains: [granted.x]}]}\n";
+    let mut world = world_of(&format!("{CONFIGURATION}{grants}"));
+    world.learn(Grants::Unread);
+    let since = "2025-01-01T00:00:00Z".parse().unwrap();
+    let (namespace, grip) = ("shop".to_owned(), Grip::Firm);
+    let hold = Hold { since, namespace, names: names("held.x"), grip };
+    world.hold(&id("held.x"), Some(hold));
+    let asking = of("shop", "r", 1, &["held.x", "granted.x", "new.x"]);
+    put(&mut world, &asking);
+    put(&mut world, &of("evil", "r", 1, &["held.x"]));
+    assert_eq!(owners(&world), ["shop: granted.x", "shop: held.x"]);
+    let reason = |world: &World| world.route(&asking.key).unwrap().1.refusals[0].reason;
+    assert_eq!(reason(&world), Reason::OwnerUnknown);
+    let changed = world.learn(Grants::Read);
+    assert!(changed.routes.contains(&asking.key) && changed.ids.contains(&id("new.x")));
+    assert_eq!(owners(&world), ["shop: granted.x", "shop: held.x", "shop: new.x"]);
+}
+
+#[test]
 fn a_rule_whose_service_is_missing_waits_for_it() {
     let mut world = world();
     let mut route = route("r", &["a.x", "b.x"]);

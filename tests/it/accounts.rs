@@ -17,7 +17,7 @@ use crate::parts::stand::Stand;
 use crate::stand;
 
 /// The stand's one account Secret.
-async fn stored(stand: &Stand<'_>) -> Secret {
+pub(crate) async fn stored(stand: &Stand<'_>) -> Secret {
     let namespace = &stand.settings.controller_namespace;
     let secrets: Api<Secret> = Api::namespaced(stand.client.clone(), namespace);
     let ours = ListParams::default().labels("routecert.dev/kind=account");
@@ -27,7 +27,16 @@ async fn stored(stand: &Stand<'_>) -> Secret {
 }
 
 /// The account as the CA has it, asked for with the stored key (RFC 8555 §6.3).
-fn at_the_ca(stand: &Stand<'_>, secret: &Secret) -> Result<serde_json::Value, String> {
+pub(crate) fn at_the_ca(stand: &Stand<'_>, secret: &Secret) -> Result<serde_json::Value, String> {
+    tell_the_ca(stand, secret, "")
+}
+
+/// The account once `change`, JSON, is made to it.
+pub(crate) fn tell_the_ca(
+    stand: &Stand<'_>,
+    secret: &Secret,
+    change: &str,
+) -> Result<serde_json::Value, String> {
     let data = secret.data.as_ref().unwrap();
     let url = std::str::from_utf8(&data["url"].0).unwrap();
     let key = PrivatePkcs8KeyDer::from_pem_slice(&data["key.pem"].0).unwrap();
@@ -41,9 +50,12 @@ fn at_the_ca(stand: &Stand<'_>, secret: &Secret) -> Result<serde_json::Value, St
     let nonce = nonce.header("replay-nonce").unwrap();
     let protected = serde_json::json!({"alg": "ES256", "kid": url, "nonce": nonce, "url": url});
     let protected = BASE64URL_NOPAD.encode(protected.to_string().as_bytes());
-    let signed = key.unwrap().sign(&SystemRandom::new(), format!("{protected}.").as_bytes());
+    let payload = BASE64URL_NOPAD.encode(change.as_bytes());
+    let input = format!("{protected}.{payload}");
+    let signed = key.unwrap().sign(&SystemRandom::new(), input.as_bytes());
     let signature = BASE64URL_NOPAD.encode(signed.unwrap().as_ref());
-    let body = serde_json::json!({"protected": protected, "payload": "", "signature": signature});
+    let body =
+        serde_json::json!({"protected": protected, "payload": payload, "signature": signature});
     let json = ["--header", "Content-Type: application/jose+json", "--data", &body.to_string()];
     let reply = ask(url, &json)?;
     if reply.status == 200 { Ok(reply.json()) } else { Err(format!("{reply:?}")) }

@@ -2,10 +2,14 @@
 //! clients.
 
 use std::process::Command;
+use std::time::Duration;
 
 use routecert::challenge;
+use tokio::net::TcpListener;
 
 use crate::front::{HOST, answer};
+use crate::look::{self, LE};
+use crate::parts::ca::Ca;
 use crate::parts::client;
 use crate::parts::process;
 use crate::parts::routecert::Routecert;
@@ -85,4 +89,150 @@ async fn http_01_is_answered_with_and_without_tls_on_every_entry_point_and_never
             assert_eq!((reply.status, reply.body.as_str()), (404, "No such challenge.\n"), "{url}");
         }
     }
+}
+
+const HTTP: &str = "httpChallenge: {entryPoint: web}";
+const TLS: &str = "tlsChallenge: {}";
+
+/// A stand whose resolver has these challenges, and whose CA looks at these ports.
+async fn proving(
+    prefix: &str,
+    challenges: &[&str],
+    ports: impl Fn(&Stand<'_>) -> (u16, u16),
+) -> Stand<'static> {
+    let mut stand = stand(prefix).await;
+    let (http, tls) = ports(&stand);
+    stand.ca = Ca::start_with(http, tls);
+    stand.settings.ca_server = stand.ca.directory();
+    stand.settings.trust = stand.ca.trust.clone();
+    stand.settings.challenges = challenges.iter().map(|one| (*one).to_owned()).collect();
+    stand
+}
+
+fn nowhere() -> u16 {
+    process::free_ports::<1>()[0]
+}
+
+#[tokio::test]
+async fn tls_alpn_01_comes_before_http_01() {
+    let tls_alone = |stand: &Stand<'_>| (nowhere(), stand.settings.websecure);
+    let stand = proving("alpn-first", &[HTTP, TLS], tls_alone).await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`) || Host(`b.example.com`)", LE);
+    let issued = stand.certificate("a.example.com,b.example.com").await;
+    issued.chain.verify(&stand.ca.root(), "b.example.com").unwrap();
+    assert_eq!((stand.ca.orders(), stand.ca.issued()), (1, 1));
+    assert_eq!(look::challenges(&stand).await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_challenge_that_fails_gives_way_to_the_next_one_at_once() {
+    let http_alone = |stand: &Stand<'_>| (stand.settings.web, nowhere());
+    let stand = proving("fallback", &[HTTP, TLS], http_alone).await;
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    stand.certificate("a.example.com").await;
+    assert_eq!(stand.ca.orders(), 2);
+    assert_eq!(look::lines(&controller, "not issued"), 0, "{}", stand.tails());
+    let told = "a.example.com could not be proven by tls-alpn-01; a new order takes the next";
+    assert_eq!(look::lines(&controller, told), 1);
+    let rest = async || {
+        let state = look::states(&stand).await?["a.example.com"].clone();
+        let calm = state["tried"].is_null() && state["failures"].is_null();
+        if calm && state["pending"].is_null() { Ok(()) } else { Err(state.to_string()) }
+    };
+    stand.eventually("a state that remembers no failure", rest).await;
+    assert_eq!(look::challenges(&stand).await, Ok(0));
+}
+
+#[tokio::test]
+async fn only_when_every_challenge_failed_is_there_a_pause_and_each_is_told() {
+    let stand = proving("all-fail", &[HTTP, TLS], |_| (nowhere(), nowhere())).await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    let told = ["tls-alpn-01: a.example.com: ", "http-01: a.example.com: ", "tried again after"];
+    assert!(told.iter().all(|part| message.contains(part)), "{message}");
+    assert_eq!(stand.ca.orders(), 2);
+    assert_eq!(look::challenges(&stand).await, Ok(0));
+}
+
+#[tokio::test]
+async fn an_answer_goes_as_soon_as_its_own_name_is_settled() {
+    let stand = stand("each-answer").await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    // Takes connections and says nothing, until the CA has lost its patience.
+    let web = stand.settings.web;
+    let _silent = TcpListener::bind(("127.0.0.2", web)).await.unwrap();
+    stand.ca.place_name("b.example.com", &["127.0.0.2"]);
+    stand.route("blog", "Host(`a.example.com`) || Host(`b.example.com`)", LE);
+    for count in [2, 1, 0] {
+        let left = async || match look::challenges(&stand).await? {
+            left if left == count => Ok(()),
+            left => Err(format!("{left} answers")),
+        };
+        stand.eventually(&format!("{count} answers"), left).await;
+    }
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    assert!(message.contains("b.example.com") && !message.contains("a.example.com:"), "{message}");
+}
+
+#[tokio::test]
+async fn certificates_that_share_a_name_are_got_one_after_the_other() {
+    let stand = stand("shared-name").await;
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    let more = |name: &str| {
+        format!("{{certResolver: le, domains: [{{main: a.example.com, sans: [{name}]}}]}}")
+    };
+    for name in ["b.example.com", "c.example.com", "d.example.com"] {
+        stand.route(&name[..1], "Host(`a.example.com`)", &more(name));
+    }
+    for name in ["b", "c", "d"] {
+        stand.certificate(&format!("a.example.com,{name}.example.com")).await;
+    }
+    let log = controller.process.log();
+    let steps = log.lines().filter_map(|line| {
+        ["order placed", "certificate stored"].into_iter().find(|step| line.contains(step))
+    });
+    let steps: Vec<&str> = steps.collect();
+    assert_eq!(steps, ["order placed", "certificate stored"].repeat(3));
+}
+
+/// Sends every request to https on the same host, as a CDN may.
+async fn everything_to_https(listener: TcpListener, port: u16) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let path = head.split(' ').nth(1).unwrap_or("/");
+        let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+        let host = host.split(':').next().unwrap();
+        let reply = format!(
+            "HTTP/1.1 301 Moved Permanently\r\nLocation: https://{host}:{port}{path}\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(reply.as_bytes()).await.ok();
+        tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn http_01_is_proven_through_a_front_that_sends_everything_to_https() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = listener.local_addr().unwrap().port();
+    let stand = proving("behind-cdn", &[HTTP], |_| (front, nowhere())).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(everything_to_https(listener, stand.settings.websecure));
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    stand.certificate("a.example.com").await;
+    assert_eq!(stand.ca.orders(), 1);
 }

@@ -3,14 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{RData, Record, RecordType};
 use jiff::{SignedDuration, Timestamp};
 use routecert::dns::{Account, Engine, Error, Handle, Task, Variables};
 use routecert::http;
 use routecert::name::Name;
 use routecert::resolver::{CaTrust, DnsChallenge, DnsSwitches, Propagation};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 use crate::parts::named::{self, Named, SECRET, Setup, Zone};
 
@@ -136,6 +141,69 @@ async fn below_a_delegation_only_the_servers_of_the_child_are_asked() {
     assert!(child.asked(&["4242.acme.d36dns.example IN TXT"]) > 0);
 }
 
+/// Stands for a server like acme-dns, which answers for TXT below its name and for nothing else.
+struct FakeAcmeDns {
+    value: Arc<Mutex<Option<String>>>,
+    _serving: JoinSet<()>,
+}
+
+impl FakeAcmeDns {
+    async fn start(address: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((address, 53)).await.unwrap();
+        let value = Arc::new(Mutex::new(None));
+        let mut serving = JoinSet::new();
+        let held = Arc::clone(&value);
+        serving.spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let answer = Self::answer(&buffer[..length], held.lock().unwrap().clone());
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        Self { value, _serving: serving }
+    }
+
+    fn answer(question: &[u8], value: Option<String>) -> Vec<u8> {
+        let question = Message::from_vec(question).unwrap();
+        let mut answer = Message::response(question.metadata.id, OpCode::Query);
+        answer.metadata.authoritative = true;
+        let query = question.queries[0].clone();
+        answer.metadata.response_code = match (query.query_type, value) {
+            (RecordType::TXT, Some(value)) => {
+                let data = RData::TXT(TXT::new(vec![value]));
+                answer.add_answer(Record::from_rdata(query.name.clone(), 1, data));
+                ResponseCode::NoError
+            }
+            (RecordType::TXT, None) => ResponseCode::NXDomain,
+            _ => ResponseCode::Refused,
+        };
+        answer.add_query(query);
+        answer.to_vec().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_knows_nothing_but_txt_is_found_by_its_delegation() {
+    let below = named::address();
+    let glue = format!("acme IN NS ns.acme\nns.acme IN A {below}");
+    let parent = primary(&[
+        ("d36.example", "_acme-challenge IN CNAME 4242.acme.d36dns.example."),
+        ("d36dns.example", &glue),
+    ]);
+    let child = FakeAcmeDns::start(below).await;
+    let recursive = recursive(&[("d36.example", &parent), ("d36dns.example", &parent)]);
+    for engine in [engine(&[&recursive]), engine(&[&parent])] {
+        *child.value.lock().unwrap() = None;
+        let impatient = account(&parent, &[("PROPAGATION_TIMEOUT", "1")]);
+        let task = task(&engine, "d36.example", "t").await;
+        assert_eq!(task.fqdn, "4242.acme.d36dns.example");
+        let error = visible(&engine, &impatient, &task).await.unwrap_err().to_string();
+        assert!(error.contains("ns.acme.d36dns.example") && error.contains("NXDOMAIN"), "{error}");
+        *child.value.lock().unwrap() = Some(task.value.clone());
+        visible(&engine, &impatient, &task).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn other_values_at_the_name_live() {
     let server = primary(&[(
@@ -238,7 +306,10 @@ async fn a_key_that_does_not_fit_is_told_in_plain_words() {
     };
     let secret = refused(&[("TSIG_SECRET", "d3Jvbmc=")], now()).await;
     assert!(secret.contains("the TSIG secret is not the server's"), "{secret}");
-    assert!(secret.contains(&server.server()) && !secret.contains("d3Jvbmc"), "{secret}");
+    assert!(
+        secret.contains(&server.address.to_string()) && !secret.contains("d3Jvbmc"),
+        "{secret}"
+    );
     let unknown = refused(&[("TSIG_KEY", "stranger")], now()).await;
     assert!(unknown.contains("no TSIG key of this name"), "{unknown}");
     let clock = refused(&[], now() - SignedDuration::from_hours(1)).await;

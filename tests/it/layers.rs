@@ -27,7 +27,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
             &["copies", "journal", "lease", "publish"],
             &["records", "resolvers"],
             &["leader"],
-            &["gc", "poll", "queue", "verdict"],
+            &["adopt", "gc", "poll", "queue", "verdict"],
             &["decide"],
             &["run"],
         ],

@@ -27,6 +27,12 @@ pub(crate) fn logs<'a>(
     })
 }
 
+/// Whoever leads next need not wait until the dead one's lease is over.
+pub(crate) fn bury(stand: &Stand<'_>) {
+    let namespace = stand.settings.controller_namespace.as_str();
+    stand.cluster.kubectl(&["delete", "lease", "routecert-controller", "-n", namespace], "");
+}
+
 /// Lines of a log that have `what`.
 pub(crate) fn lines(program: &Routecert, what: &str) -> usize {
     program.process.log().lines().filter(|line| line.contains(what)).count()

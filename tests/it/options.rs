@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use routecert::config::{self, Reading, Sources};
+use routecert::resolver::MacKey;
 use serde_json::{Value, json};
 
 /// An option under `acme`, a value as it is written, what it comes to, and its default.
@@ -153,6 +154,13 @@ fn what_is_read_is_what_the_program_has() {
         "dnsChallenge.resolvers=1.1.1.1",
         "dnsChallenge.delayBeforeCheck=5",
         "dnsChallenge.disablePropagationCheck=true",
+        "preferredChain=ISRG Root X1",
+        "eab.kid=k",
+        "eab.hmacEncoded=aG1hYw",
+        "clientResponseHeaderTimeout=70",
+        "certificateTimeout=45",
+        "emailAddresses=b@example.com",
+        "disableCommonName=true",
     ];
     let flags: Vec<String> =
         flags.iter().map(|flag| format!("--certificatesResolvers.le.acme.{flag}")).collect();
@@ -165,6 +173,11 @@ fn what_is_read_is_what_the_program_has() {
     let hours = le.certificates_duration.as_secs() / 3600;
     assert_eq!((hours, le.client_timeout.as_secs()), (168, 180));
     assert_eq!((le.trust.server_name.as_deref(), le.trust.system_pool), (Some("ca"), true));
+    assert_eq!(le.preferred_chain.as_deref(), Some("ISRG Root X1"));
+    assert_eq!((le.response_header_timeout.as_secs(), le.certificate_timeout.as_secs()), (70, 45));
+    let eab = le.eab.unwrap();
+    assert_eq!((eab.kid.as_str(), eab.key), ("k", MacKey::Given(b"hmac".to_vec())));
+    assert!(le.disable_common_name && le.email_addresses == ["b@example.com"]);
     let (http, tls) = (le.challenges.http.unwrap(), le.challenges.tls.unwrap());
     assert_eq!((http.entry_point.as_str(), http.delay.as_secs()), ("http", 2));
     let dns = le.challenges.dns.unwrap();

@@ -65,7 +65,7 @@ fn plan(manifests: &Path, configuration: &Path, more: &[&str], input: &str) -> O
 }
 
 /// What `plan` prints; an error says why there is nothing.
-fn answer(output: &Output) -> Result<Value, String> {
+pub(crate) fn answer(output: &Output) -> Result<Value, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| {
         let told = String::from_utf8_lossy(&output.stderr);
         format!("no answer ({error}), {}: {}", output.status, told.trim())
@@ -124,7 +124,7 @@ fn difference(what: &str, got: Vec<Value>, mut expected: Vec<Value>, told: &mut 
 }
 
 /// How a plan differs from what is expected; empty if it does not.
-fn differences(plan: &Value, expected: &Value) -> String {
+pub(crate) fn differences(plan: &Value, expected: &Value) -> String {
     let mut told = String::new();
     difference("certificate", certificates(plan), certificates(expected), &mut told);
     difference("refusal", refusals(plan), refusals(expected), &mut told);
@@ -319,6 +319,41 @@ fn what_is_far_too_large_is_refused_in_few_words() {
         let refusal = json!({"route": "IngressRoute shop/web", "reason": "TooManyNames"});
         assert_eq!((certificates(&plan), refusals(&plan)), (vec![], vec![refusal]));
         assert!(plan.to_string().len() < 4096, "{}", plan.to_string().len());
+    }
+}
+
+#[test]
+fn manifests_nested_without_end_are_refused_with_file_and_line() {
+    let configuration = root().join(FOLDER).join("static.yml");
+    for deep in ["[".repeat(1_000_000), "- ".repeat(1_000_000)] {
+        let manifest = format!("a: 1\n---\nb:\n  {deep}\n");
+        let output = plan(Path::new("-"), &configuration, &[], &manifest);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("standard input:4: ") && told.len() < 512, "{told}");
+    }
+}
+
+#[test]
+fn what_is_no_object_and_what_stands_twice_is_told_with_its_places() {
+    let folder = process::new_folder("plan");
+    let route = |host: &str| route(&format!("Host(`{host}`)"), "{certResolver: private}");
+    let first = format!("# none\n---\n- a list\n---\nreplicas: 3\n---\n{}", route("a.example.com"));
+    process::write(&folder, "1.yaml", &first);
+    let item = serde_yaml::from_str::<Value>(&route("b.example.com")).unwrap();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [item]});
+    process::write(&folder, "2.json", &list.to_string());
+    let configuration = root().join(FOLDER).join("static.yml");
+    let plan = answer(&plan(&folder, &configuration, &[], "")).unwrap();
+    assert_eq!(plan["certificates"][0]["names"], json!(["b.example.com"]), "{plan}");
+    let told = plan["warnings"].to_string();
+    for place in [
+        "1.yaml:3 (document 1): no Kubernetes object",
+        "1.yaml:5 (document 2): no Kubernetes object",
+        "1.yaml:7 (document 3) and again at ",
+        "2.json:1 (document 1, item 1): the last one counts",
+    ] {
+        assert!(told.contains(place), "{place}: {told}");
     }
 }
 

@@ -1,19 +1,22 @@
 //! Resolvers that are objects: what their status says, and that a change counts at once.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use std::sync::LazyLock;
 
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::binary;
-use crate::look;
+use crate::look::{self, LE};
+use crate::parts::ca::Ca;
 use crate::parts::cluster::Cluster;
 use crate::parts::stand::Stand;
 use crate::parts::tools;
 
+const MAC_KEY: &str = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
+
 /// A `CertificateResolver` is for the one controller of a cluster: one scenario runs at a time.
-async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
+pub(crate) async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::const_new(());
     static OWN: LazyLock<Cluster> = LazyLock::new(|| {
         let cluster = Cluster::start();
@@ -28,7 +31,7 @@ async fn stand(prefix: &str) -> (Stand<'static>, MutexGuard<'static, ()>) {
 
 /// Applies a CertificateResolver at the stand's CA. `acme` and `more` are YAML of `spec.acme` and
 /// of `spec`, `key: value` each.
-fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
+pub(crate) fn resolver(stand: &Stand<'_>, name: &str, acme: &str, more: &str) {
     stand.cluster.apply(&format!(
         "apiVersion: routecert.dev/v1alpha1
 kind: CertificateResolver
@@ -43,7 +46,7 @@ spec:
 
 /// Waits for the reason of a CertificateResolver; the condition.
 #[track_caller]
-fn told<'a>(
+pub(crate) fn told<'a>(
     stand: &'a Stand<'_>,
     name: &'a str,
     reason: &'a str,
@@ -63,7 +66,7 @@ fn object(stand: &Stand<'_>, name: &str) -> Value {
 }
 
 fn secret(stand: &Stand<'_>, namespace: &str, name: &str, key: &str) {
-    let literal = format!("--from-literal={key}=c2VjcmV0");
+    let literal = format!("--from-literal={key}={MAC_KEY}");
     let args = ["create", "secret", "generic", name, &literal, "-n", namespace];
     stand.cluster.kubectl(&args, "");
 }
@@ -116,7 +119,10 @@ async fn a_resolver_of_the_configuration_goes_before_an_object_of_its_name() {
 
 #[tokio::test]
 async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone() {
-    let (stand, _turn) = stand("credentials").await;
+    let (mut stand, _turn) = stand("credentials").await;
+    let bound = json!({"externalAccountBindingRequired": true,
+        "externalAccountMACKeys": {"k1": MAC_KEY}});
+    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound));
     let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     let eab = ", eab: {kid: k1, hmacSecretRef: {name: eab, key: hmac}}";
     secret(&stand, &stand.routes, "eab", "hmac");
@@ -137,12 +143,10 @@ async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone
     stand.eventually("the key to be missed", keyless).await;
     stand.cluster.kubectl(&["delete", "secret", "eab", "-n", "credentials-system"], "");
     secret(&stand, "credentials-system", "eab", "hmac");
-    let unusable = told(&stand, "credentials-eab", "ResolverUnusable").await;
-    let message = unusable["message"].as_str().unwrap();
-    assert!(message.contains("external account binding is not supported"), "{message}");
-    assert_eq!(unusable["lastTransitionTime"], missing["lastTransitionTime"]);
-    assert!(!controller.process.log().contains("c2VjcmV0"));
-    assert_eq!(stand.ca.orders(), 0);
+    told(&stand, "credentials-eab", "Ready").await;
+    stand.certificate("a.example.com").await;
+    assert!(!controller.process.log().contains(MAC_KEY));
+    assert_eq!((stand.ca.orders(), stand.ca.accounts()), (1, 1));
     stand.cluster.kubectl(&["delete", "certificateresolver", "credentials-eab"], "");
 }
 
@@ -164,4 +168,74 @@ async fn a_status_is_written_once_and_put_back_when_it_is_edited() {
     stand.cluster.kubectl(&args, "");
     told(&stand, "steady-le", "Ready").await;
     stand.cluster.kubectl(&["delete", "certificateresolver", "steady-le"], "");
+}
+
+/// The objects are kept in another version, and nobody can convert them: every list of them fails.
+fn break_lists(cluster: &Cluster) {
+    let crd = "certificateresolvers.routecert.dev";
+    let text = cluster.kubectl(&["get", "crd", crd, "-o", "json"], "");
+    let mut object: Value = serde_json::from_str(&text).unwrap();
+    let versions = object["spec"]["versions"].as_array_mut().unwrap();
+    let mut other = versions[0].clone();
+    other["name"] = "v1".into();
+    versions[0]["storage"] = false.into();
+    versions.push(other);
+    cluster.kubectl(&["replace", "-f", "-"], &object.to_string());
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", crd], "");
+}
+
+fn convert_by_nobody(cluster: &Cluster) {
+    let webhook = serde_json::json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:9/convert"},
+    }}}});
+    let crd = "certificateresolvers.routecert.dev";
+    let args = ["patch", "crd", crd, "--type=merge", "-p", &webhook.to_string()];
+    cluster.kubectl(&args, "");
+}
+
+fn convert_by_none(cluster: &Cluster) {
+    let none = r#"{"spec":{"conversion":{"strategy":"None","webhook":null}}}"#;
+    let crd = "certificateresolvers.routecert.dev";
+    cluster.kubectl(&["patch", "crd", crd, "--type=merge", "-p", none], "");
+}
+
+#[tokio::test]
+async fn while_grants_cannot_be_read_only_hosts_that_are_held_have_an_owner() {
+    let cluster = Cluster::start();
+    cluster.apply_crds(&tools::clone_root().join("crds"));
+    let mut stand = Stand::new(&cluster, binary(), "unread").await;
+    stand.settings.crd.clear();
+    let _proxy = stand.start_proxy();
+    let first = stand.start_controller();
+    stand.route("held", "Host(`held.example.com`)", LE);
+    let held = stand.certificate("held.example.com").await;
+    look::told(&stand, "held", "Issued").await;
+    first.process.terminate(std::time::Duration::from_secs(10));
+
+    break_lists(&cluster);
+    let grant = "  grants: [{namespaces: [somebody-else], domains: [granted.example.com]}]\n";
+    resolver(&stand, "unread-le", "", grant);
+    let fails = async || {
+        convert_by_nobody(&cluster);
+        let list = cluster.try_kubectl(&["get", "certificateresolvers.v1alpha1.routecert.dev"], "");
+        if list.status.success() { Err("it can still be read".to_owned()) } else { Ok(()) }
+    };
+    stand.eventually("lists to fail", fails).await;
+    let _second = stand.start_controller();
+    stand.route("granted", "Host(`granted.example.com`)", LE);
+    stand.route("new", "Host(`new.example.com`)", LE);
+    for route in ["granted", "new"] {
+        let waits = look::told(&stand, route, "OwnerUnknown").await;
+        let message = waits["message"].as_str().unwrap();
+        assert!(message.len() < 1024 && message.contains("cannot be read yet"), "{message}");
+    }
+    look::told(&stand, "held", "Issued").await;
+    assert_eq!(stand.ca.orders(), 1);
+
+    convert_by_none(&cluster);
+    stand.certificate("new.example.com").await;
+    look::told(&stand, "granted", "HostOwnedElsewhere").await;
+    assert_eq!(stand.certificate("held.example.com").await, held);
+    assert_eq!(stand.ca.orders(), 2);
 }

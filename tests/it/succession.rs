@@ -50,12 +50,6 @@ async fn counted(stand: &Stand<'_>, what: &str, count: usize, of: impl Fn() -> u
     stand.eventually(&format!("{count} {what}"), reached).await;
 }
 
-/// Whoever leads next need not wait until the dead one's lease is over.
-fn bury(stand: &Stand<'_>) {
-    let namespace = stand.settings.controller_namespace.as_str();
-    stand.cluster.kubectl(&["delete", "lease", "routecert-controller", "-n", namespace], "");
-}
-
 /// Nothing is in flight, nothing failed, and every certificate was counted once.
 async fn at_rest(stand: &Stand<'_>, count: usize) {
     let rest = async || {
@@ -173,7 +167,7 @@ async fn killed_between_any_two_steps_every_certificate_is_got_exactly_once() {
             _ => counted(&stand, "certificates", issued + 1, || stand.ca.issued()).await,
         }
         controller.process.kill();
-        bury(&stand);
+        look::bury(&stand);
         controller = stand.start_controller();
     }
     all_issued(&stand, 5).await;

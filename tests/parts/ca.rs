@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::parts::client::{self, Reply};
+use crate::parts::front::Front;
+use crate::parts::keys::ServerKeys;
 use crate::parts::process::{self, Process, Program};
 use crate::parts::{keys, tools};
 
@@ -21,26 +23,65 @@ pub struct Ca {
     management: u16,
     names: Process,
     names_management: u16,
+    /// Port of the DNS server that it asks.
+    pub dns: u16,
 }
 
 impl Ca {
-    /// Challenges are looked for at `http_port` of this machine.
+    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 nowhere.
     pub fn start(http_port: u16) -> Self {
+        let [tls_port] = process::free_ports();
+        Self::start_with(http_port, tls_port)
+    }
+
+    /// The same, with TLS-ALPN-01 at `tls_port`.
+    pub fn start_with(http_port: u16, tls_port: u16) -> Self {
+        Self::start_asking((http_port, tls_port), None)
+    }
+
+    /// The same, with another DNS server that it asks, `address:port`.
+    pub fn start_asking(ports: (u16, u16), asks: Option<String>) -> Self {
+        Self::begin(ports, asks, &[], &serde_json::Value::Null)
+    }
+
+    /// With variables and, under the keys of its configuration, settings of Pebble's own.
+    pub fn start_as(
+        http_port: u16,
+        env: &[(&'static str, &str)],
+        settings: &serde_json::Value,
+    ) -> Self {
+        let [tls_port] = process::free_ports();
+        Self::begin((http_port, tls_port), None, env, settings)
+    }
+
+    fn begin(
+        (http_port, tls_port): (u16, u16),
+        asks: Option<String>,
+        env: &[(&'static str, &str)],
+        settings: &serde_json::Value,
+    ) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
-        let [port, management, tls_port, dns, names_management] = process::free_ports();
+        let [port, management, dns, names_management] = process::free_ports();
         let server = keys::server(&["127.0.0.1", "localhost"]);
         process::write(&folder, "pebble.pem", &server.chain);
         process::write(&folder, "pebble.key", &server.key);
-        process::write(&folder, "pebble.json", &config(port, management, http_port, tls_port));
+        let config = config([port, management, http_port, tls_port], settings);
+        process::write(&folder, "pebble.json", &config);
         let ca = Self {
             trust: process::write(&folder, "authority.pem", &server.authority),
-            pebble: pebble(&programs, &folder, dns),
+            pebble: pebble(
+                &programs,
+                &folder,
+                &asks.unwrap_or_else(|| format!("127.0.0.1:{dns}")),
+                env,
+            ),
             running: Mutex::new(None),
             port,
             management,
             names: Process::start(name_server(&programs, &folder, dns, names_management)),
             names_management,
+            dns,
         };
         ca.resume();
         ca
@@ -77,6 +118,17 @@ impl Ca {
         format!("https://127.0.0.1:{}/dir", self.port)
     }
 
+    /// A proxy before the CA with the CA's own keys: the URLs that the CA makes lead through it.
+    pub fn front(&self) -> Front {
+        let read = |name| std::fs::read_to_string(self.pebble.folder.join(name)).unwrap();
+        let keys = ServerKeys {
+            authority: read("authority.pem"),
+            chain: read("pebble.pem"),
+            key: read("pebble.key"),
+        };
+        Front::start(self.port, &keys.authority, Some(&keys))
+    }
+
     /// The directory as a client sees it.
     pub fn ask_directory(&self) -> Result<Reply, String> {
         let trust = self.trust.display().to_string();
@@ -93,7 +145,8 @@ impl Ca {
         self.pebble.folder.join("root.pem")
     }
 
-    fn manage(&self, path: &str) -> Result<String, String> {
+    /// What its management interface says at `path`.
+    pub fn manage(&self, path: &str) -> Result<String, String> {
         let url = format!("https://127.0.0.1:{}{path}", self.management);
         let trust = self.trust.display().to_string();
         let reply = client::curl(self.management, &url, &["--cacert", &trust])?;
@@ -148,11 +201,21 @@ impl Ca {
         self.tell_names("/clear-servfail", name);
     }
 
+    /// `name` has these addresses from now on; none: it has no address.
+    pub fn place_name(&self, name: &str, addresses: &[&str]) {
+        let host = format!("{name}.");
+        self.tell("/add-a", &serde_json::json!({"host": host, "addresses": addresses}));
+    }
+
     fn tell_names(&self, path: &str, name: &str) {
+        self.tell(path, &serde_json::json!({"host": format!("{name}.")}));
+    }
+
+    fn tell(&self, path: &str, body: &serde_json::Value) {
         let url = format!("http://127.0.0.1:{}{path}", self.names_management);
-        let body = serde_json::json!({"host": format!("{name}.")}).to_string();
+        let body = body.to_string();
         let reply = client::curl(self.names_management, &url, &["--data", &body]).unwrap();
-        assert_eq!(reply.status, 200, "{path} {name}: {reply:?}");
+        assert_eq!(reply.status, 200, "{path} {body}: {reply:?}");
     }
 }
 
@@ -161,8 +224,11 @@ fn is_request(line: &str) -> bool {
     line.contains(" -> calling handler()") && !line.contains(" /roots/")
 }
 
-fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
-    serde_json::json!({"pebble": {
+fn config(
+    [port, management, http_port, tls_port]: [u16; 4],
+    settings: &serde_json::Value,
+) -> String {
+    let mut config = serde_json::json!({"pebble": {
         "listenAddress": format!("127.0.0.1:{port}"),
         "managementListenAddress": format!("127.0.0.1:{management}"),
         "certificate": "pebble.pem",
@@ -173,17 +239,21 @@ fn config(port: u16, management: u16, http_port: u16, tls_port: u16) -> String {
         "retryAfter": {"authz": 1, "order": 1},
         "keyAlgorithm": "ecdsa",
         "profiles": {"default": {"description": "90 days", "validityPeriod": 7_776_000}},
-    }})
-    .to_string()
+    }});
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        config["pebble"][key] = value.clone();
+    }
+    config.to_string()
 }
 
-fn pebble(programs: &Path, folder: &Path, dns: u16) -> Program {
-    let dns = format!("127.0.0.1:{dns}");
+fn pebble(programs: &Path, folder: &Path, dns: &str, env: &[(&'static str, &str)]) -> Program {
+    let mut variables = vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())];
+    variables.extend(env.iter().map(|(name, value)| (*name, (*value).to_owned())));
     Program {
         name: "pebble".to_owned(),
         path: programs.join("pebble"),
-        args: ["-strict", "-config", "pebble.json", "-dnsserver", &dns].map(str::to_owned).into(),
-        env: vec![("PEBBLE_VA_NOSLEEP", "1".to_owned())],
+        args: ["-strict", "-config", "pebble.json", "-dnsserver", dns].map(str::to_owned).into(),
+        env: variables,
         folder: folder.to_owned(),
     }
 }

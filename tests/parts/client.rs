@@ -161,6 +161,13 @@ impl Chain {
         names
     }
 
+    /// Common name of its subject.
+    pub fn subject(&self) -> String {
+        let leaf = self.leaf();
+        let mut names = leaf.subject().iter_common_name();
+        names.next().unwrap().as_str().unwrap().to_owned()
+    }
+
     /// Kind and size of its key, as `keyType` names them.
     pub fn key(&self) -> String {
         match self.leaf().public_key().parsed().unwrap() {

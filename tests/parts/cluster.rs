@@ -1,6 +1,7 @@
 //! A real Kubernetes API: etcd, kube-apiserver, and the two controllers that namespaces and
 //! aggregated roles need.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -9,11 +10,18 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::parts::client;
+use crate::parts::front::Front;
 use crate::parts::process::{self, Process, Program};
 use crate::parts::{keys, tools};
 
 /// A cold machine is slow; the usual is seven seconds.
 const READY: Duration = Duration::from_secs(90);
+
+/// What ServiceAccounts ask for, one JSON object a line.
+const AUDIT: &str = "audit.log";
+const AUDITED: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}"#;
 
 /// A running API. Everything ends when it is dropped.
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub struct Cluster {
     server: Program,
     running: Mutex<Option<Process>>,
     token: String,
+    /// Where etcd answers in plain text.
+    pub etcd: u16,
     _etcd: Process,
     _controllers: Process,
 }
@@ -52,6 +62,7 @@ impl Cluster {
             port,
             server,
             token,
+            etcd: client_port,
         };
         cluster.await_ready();
         cluster
@@ -88,7 +99,12 @@ impl Cluster {
 
     /// A new client of the administrator. It lives as long as the runtime that it is made in.
     pub async fn client(&self) -> kube::Client {
-        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        Self::client_of(&self.admin).await
+    }
+
+    /// The same of somebody else.
+    pub async fn client_of(kubeconfig: &Path) -> kube::Client {
+        let file = Kubeconfig::read_from(kubeconfig).unwrap();
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
         kube::Client::try_from(config).unwrap()
@@ -108,9 +124,14 @@ impl Cluster {
 
     /// The same where a failure, or a warning on standard error, is what is looked at.
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.kubectl_as(&self.admin, args, stdin)
+    }
+
+    /// The same as somebody else, see [`Self::identity`].
+    pub fn kubectl_as(&self, kubeconfig: &Path, args: &[&str], stdin: &str) -> Output {
         let mut command = Command::new(self.programs.join("kubectl"));
         process::clean_environment(&mut command, &self.folder);
-        command.env("KUBECONFIG", &self.admin).args(args);
+        command.env("KUBECONFIG", kubeconfig).args(args);
         process::run(command, stdin)
     }
 
@@ -134,6 +155,45 @@ impl Cluster {
         self.programs.join("kubectl")
     }
 
+    /// A proxy before the API server; see [`Self::through`].
+    pub fn front(&self) -> Front {
+        let authority = std::fs::read_to_string(self.folder.join("authority.pem")).unwrap();
+        Front::start(self.port, &authority, None)
+    }
+
+    /// A kubeconfig like `identity`, but through the proxy.
+    pub fn through(&self, front: &Front, identity: &Path) -> PathBuf {
+        let text = std::fs::read_to_string(identity).unwrap();
+        let text = text.replace(&self.url(), &format!("http://127.0.0.1:{}", front.port));
+        process::write(&self.folder, &format!("front-{}.kubeconfig", front.port), &text)
+    }
+
+    /// What a ServiceAccount has asked for so far, as the audit log has it.
+    pub fn asked_by(&self, namespace: &str, account: &str) -> Vec<serde_json::Value> {
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let log = std::fs::read_to_string(self.folder.join(AUDIT)).unwrap_or_default();
+        let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let events = whole.map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["user"]["username"] == *user).collect()
+    }
+
+    /// The same counted by verb and resource. A request that goes on, such as a watch, counts once
+    /// it is answered.
+    pub fn asked(&self, namespace: &str, account: &str) -> BTreeMap<String, usize> {
+        let mut asked = BTreeMap::new();
+        for event in self.asked_by(namespace, account) {
+            if event["verb"] != "watch" || event["stage"] == "ResponseStarted" {
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+                let (verb, object) = (text(&event["verb"]), &event["objectRef"]);
+                let part = object["subresource"].as_str().map(|part| format!("/{part}"));
+                let what =
+                    format!("{verb} {}{}", text(&object["resource"]), part.unwrap_or_default());
+                *asked.entry(what).or_default() += 1;
+            }
+        }
+        asked
+    }
+
     /// A kubeconfig with a token of this ServiceAccount, which must exist; its context's namespace
     /// is the account's own.
     pub fn identity(&self, namespace: &str, account: &str) -> PathBuf {
@@ -150,6 +210,7 @@ fn write_keys(folder: &Path, token: &str) {
     process::write(folder, "server.pem", &server.chain);
     process::write(folder, "server.key", &server.key);
     let (private, public) = keys::signing();
+    process::write(folder, "audit.yaml", AUDITED);
     process::write(folder, "accounts.key", &private);
     process::write(folder, "accounts.pub", &public);
     process::write(folder, "tokens.csv", &format!("{token},admin,admin,system:masters\n"));
@@ -186,6 +247,9 @@ fn api_server(programs: &Path, folder: &Path, port: u16, etcd: u16) -> Program {
         "--authorization-mode=RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
+        "--audit-policy-file=audit.yaml".to_owned(),
+        format!("--audit-log-path={AUDIT}"),
+        "--audit-log-maxsize=1000".to_owned(),
     ];
     program(programs, folder, "kube-apiserver", args.into())
 }

@@ -26,6 +26,37 @@ pub fn server(names: &[&str]) -> ServerKeys {
     ServerKeys { authority: root.pem(), chain: leaf.pem() + &root.pem(), key: key.serialize_pem() }
 }
 
+/// An authority with one intermediate, in PEM: what a CA signs with.
+#[derive(Debug)]
+pub struct Authority {
+    pub root: String,
+    pub intermediate: String,
+    pub intermediate_key: String,
+}
+
+/// `name` is in both common names.
+pub fn authority(name: &str) -> Authority {
+    let issuer = |kind: &str, constraint| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(constraint);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, format!("{name}, {kind}"));
+        params
+    };
+    let root = issuer("root", BasicConstraints::Constrained(1));
+    let root_key = KeyPair::generate().unwrap();
+    let signed = root.self_signed(&root_key).unwrap();
+    let root_issuer = Issuer::new(root, root_key);
+    let key = KeyPair::generate().unwrap();
+    let intermediate = issuer("intermediate", BasicConstraints::Constrained(0));
+    let intermediate = intermediate.signed_by(&key, &root_issuer).unwrap();
+    Authority {
+        root: signed.pem(),
+        intermediate: intermediate.pem(),
+        intermediate_key: key.serialize_pem(),
+    }
+}
+
 /// A key that signs tokens: private and public half in PEM.
 pub fn signing() -> (String, String) {
     let key = KeyPair::generate().unwrap();

@@ -1,5 +1,6 @@
 //! The program itself: its configuration from a template, and its start as one of its subcommands.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,15 @@ pub struct Settings {
     pub file: String,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
+    /// How each of them proves names: `key: value` each.
+    pub challenges: Vec<String>,
+    /// More of `routecert`, `key: value` each.
+    pub own: Vec<String>,
+    /// Settings of resolvers beside or instead of the usual ones: resolver (empty: all), key, YAML
+    /// (empty: the key is left out).
+    pub acme: Vec<(&'static str, &'static str, String)>,
+    /// Variables of the process.
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -44,6 +54,7 @@ impl Settings {
         let ingress = self.ingress.as_ref().map(|more| self.provider(more));
         let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
         let ingress = ingress.unwrap_or_default();
+        let own: String = self.own.iter().map(|line| format!("  {line}\n")).collect();
         let file = match self.file.as_str() {
             "" => String::new(),
             file => format!(", file: {file}"),
@@ -62,7 +73,7 @@ routecert:
   controllerNamespace: {controller_namespace}
   removeAfter: {remove_after}
   adminAddress: "127.0.0.1:{admin}"
-"#
+{own}"#
         )
     }
 
@@ -75,18 +86,22 @@ routecert:
     }
 
     fn resolver(&self, name: &str, key_type: &str) -> String {
-        let (ca_server, trust) = (&self.ca_server, self.trust.display());
-        format!(
-            "  {name}:
-    acme:
-      email: a@example.com
-      caServer: {ca_server}
-      caCertificates: [{trust}]
-      keyType: {key_type}
-      storage: acme.json
-      httpChallenge: {{entryPoint: web}}
-"
-        )
+        let mut keys: BTreeMap<&str, String> = [
+            ("email", "a@example.com".to_owned()),
+            ("caServer", self.ca_server.clone()),
+            ("caCertificates", format!("[{}]", self.trust.display())),
+            ("keyType", key_type.to_owned()),
+            ("storage", "acme.json".to_owned()),
+        ]
+        .into();
+        let challenges = self.challenges.iter().filter_map(|line| line.split_once(": "));
+        keys.extend(challenges.map(|(key, value)| (key, value.to_owned())));
+        let meant = self.acme.iter().filter(|one| one.0.is_empty() || one.0 == name);
+        keys.extend(meant.map(|(_, key, value)| (*key, value.clone())));
+        let given = keys.iter().filter(|(_, value)| !value.is_empty());
+        given.fold(format!("  {name}:\n    acme:\n"), |yaml, (key, value)| {
+            yaml + &format!("      {key}: {value}\n")
+        })
     }
 }
 
@@ -111,10 +126,9 @@ impl Routecert {
 }
 
 /// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
-/// log and the configuration file in `folder`. `roots`, a PEM file, stand for those of the
-/// system.
+/// log and the configuration file in `folder`. `env`: its variables beside `PATH` and `HOME`.
 pub fn start(
-    (binary, roots): (&Path, Option<&Path>),
+    (binary, env): (&Path, Vec<(&'static str, String)>),
     folder: &Path,
     name: &str,
     yaml: &str,
@@ -129,7 +143,7 @@ pub fn start(
         name: name.to_owned(),
         path: binary.to_owned(),
         args: all,
-        env: roots.map(|file| ("SSL_CERT_FILE", file.display().to_string())).into_iter().collect(),
+        env,
         folder: folder.to_owned(),
     })
 }

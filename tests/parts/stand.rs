@@ -14,6 +14,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use crate::parts::ca::Ca;
 use crate::parts::client::{self, Chain, Reply};
 use crate::parts::cluster::Cluster;
+use crate::parts::faults::Faults;
 use crate::parts::process;
 use crate::parts::routecert::{self, Routecert, Settings};
 use crate::parts::upstream::Upstream;
@@ -34,7 +35,8 @@ pub struct Stand<'c> {
     pub routes: String,
     /// Logs and configuration files of the processes that it starts.
     pub folder: PathBuf,
-    controller: PathBuf,
+    /// kubeconfig of the controller's ServiceAccount.
+    pub controller: PathBuf,
     proxy: PathBuf,
     binary: PathBuf,
     started: AtomicUsize,
@@ -57,7 +59,7 @@ impl<'c> Stand<'c> {
     pub async fn new(cluster: &'c Cluster, binary: &Path, prefix: &str) -> Self {
         let routes = format!("{prefix}-routes");
         let [web, websecure] = process::free_ports();
-        let ca = Ca::start(web);
+        let ca = Ca::start_with(web, websecure);
         cluster.apply(&manifests(prefix));
         cluster.apply(&namespace_with_service(&routes));
         let system = format!("{prefix}-system");
@@ -78,6 +80,10 @@ impl<'c> Stand<'c> {
                 ingress: None,
                 file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
+                challenges: vec!["httpChallenge: {entryPoint: web}".to_owned()],
+                own: Vec::new(),
+                acme: Vec::new(),
+                env: Vec::new(),
             },
             routes,
             folder: process::new_folder(prefix),
@@ -88,6 +94,21 @@ impl<'c> Stand<'c> {
             cluster,
             ca,
         }
+    }
+
+    /// From now on `ca` is the CA that the resolvers ask.
+    pub fn use_ca(&mut self, ca: Ca) {
+        self.settings.ca_server = ca.directory();
+        self.settings.trust.clone_from(&ca.trust);
+        self.ca = ca;
+    }
+
+    /// From now on the resolvers ask the CA through a proxy that does what it is told.
+    pub fn use_faults(&mut self) -> Faults {
+        let faults = Faults::start(&self.ca, &["127.0.0.1"]);
+        self.settings.ca_server = faults.directory();
+        self.settings.trust.clone_from(&faults.trust);
+        faults
     }
 
     /// A ready controller, as its own ServiceAccount.
@@ -132,16 +153,10 @@ impl<'c> Stand<'c> {
         let mut args = vec![subcommand, "--kubeconfig", &kubeconfig];
         args.extend(more);
         let name = format!("{subcommand}-{count}");
-        Routecert {
-            process: routecert::start(
-                (&self.binary, Some(&self.ca.trust)),
-                &self.folder,
-                &name,
-                yaml,
-                &args,
-            ),
-            admin,
-        }
+        let mut env = self.settings.env.clone();
+        env.push(("SSL_CERT_FILE", self.ca.trust.display().to_string()));
+        let process = routecert::start((&self.binary, env), &self.folder, &name, yaml, &args);
+        Routecert { process, admin }
     }
 
     /// Applies an IngressRoute of our group. `tls` is YAML: `{certResolver: le}`.

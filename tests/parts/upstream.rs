@@ -115,7 +115,8 @@ async fn serve_unix(listener: UnixListener, told: &Sender<u16>) -> ! {
     }
 }
 
-fn acceptor(keys: &ServerKeys) -> TlsAcceptor {
+/// Takes TLS with these keys.
+pub fn acceptor(keys: &ServerKeys) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(keys.chain.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(keys.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -43,6 +43,8 @@ case $module in
       go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kubectl} ;;
   pebble)
     build "" github.com/letsencrypt/pebble/v2/cmd/{pebble,pebble-challtestsrv} ;;
+  step-ca)
+    build "" github.com/smallstep/certificates/cmd/step-ca ;;
   traefik)
     traefik=github.com/traefik/traefik/v3
     (cd "$here" && go mod download "$traefik") >&2

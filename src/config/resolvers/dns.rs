@@ -114,6 +114,8 @@ impl Look<'_> {
         let mut found = Vec::new();
         if provider.gone {
             found.push(format!("the service of {} has shut down", provider.name));
+        } else if !provider.built {
+            found.push(format!("this version cannot carry it out yet with {}", provider.name));
         }
         let missing = match credentials {
             Credentials::Given(env) => provider.missing(|name| env.contains_key(name)),

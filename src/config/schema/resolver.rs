@@ -54,8 +54,12 @@ const STATIC: &[Field] = &[
     ),
     on("dnsChallenge", Switch(DNS_CHALLENGE), "Prove names by a TXT record (DNS-01)."),
     on("eab", Section(EAB), "External account binding (RFC 8555 §7.3.4)."),
-    on("storage", Text, "Traefik's file; certificates are kept in the cluster instead.")
-        .or("acme.json"),
+    on(
+        "storage",
+        Text,
+        "File of certificates, for `routecert.store: file`; else they are in the cluster.",
+    )
+    .or("acme.json"),
 ];
 
 const OF_OBJECT: &[Field] = &[

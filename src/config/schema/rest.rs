@@ -118,7 +118,7 @@ const PROMETHEUS: &[Field] = &[
 ];
 
 pub(super) const OWN: &[Field] = &[
-    on("adminAddress", Text, "`/livez` and `/readyz`.").or(":9402"),
+    on("adminAddress", Text, "`/livez`, `/readyz` and `/metrics`.").or(":9402"),
     on("allowCrossNamespaceHosts", Bool, "A host may be used by several namespaces."),
     on("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
@@ -135,7 +135,11 @@ pub(super) const OWN: &[Field] = &[
     on("removeAfter", Duration, "How long a certificate outlives its last route.").or("24h"),
     on("resolvers", Named(&Section(OWN_RESOLVER)), "More about resolvers, by name."),
     later("selfCheck", Section(SELF_CHECK), "Try a challenge before the CA does."),
-    later("store", Text, "Where certificates are kept."),
+    on(
+        "store",
+        Text,
+        "`secrets` or `file`: where `run` keeps certificates; by default `secrets` with a provider of Kubernetes, else `file`.",
+    ),
 ];
 
 const GRANT: &[Field] = &[

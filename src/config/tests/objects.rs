@@ -47,15 +47,19 @@ fn solvers_have_zones_and_credentials_from_secrets() {
         "resolvers": ["1.1.1.1"],
         "propagation": {"delayBeforeChecks": 3},
         "solvers": [
-            {"zones": ["Example.com"], "provider": "desec", "env": {"DESEC_TOKEN": secret("t")}},
-            {"provider": "route53", "ambient": true},
+            {
+                "zones": ["Example.com"],
+                "provider": "dnsupdate",
+                "env": {"DNSUPDATE_NAMESERVER": secret("t")},
+            },
+            {"provider": "rfc2136", "ambient": true},
         ],
     }}));
     let dns = resolver.unwrap().challenges.dns.unwrap();
     assert_eq!((dns.solvers.len(), dns.provider.as_str(), dns.resolvers.len()), (2, "", 1));
     assert_eq!(dns.solvers[0].zones[0].as_str(), "example.com");
     let key = SecretKey { name: "dns".to_owned(), key: "t".to_owned() };
-    assert_eq!(dns.solvers[0].env["DESEC_TOKEN"], key);
+    assert_eq!(dns.solvers[0].env["DNSUPDATE_NAMESERVER"], key);
     assert!(dns.solvers[1].ambient && dns.solvers[1].env.is_empty());
     assert_eq!(dns.propagation.delay_before_checks.as_secs(), 3);
     assert!(dns.obstacles.is_empty() && problems.lines().count() == 1, "{problems}");
@@ -80,9 +84,9 @@ fn an_object_names_no_file_no_command_and_no_variable_of_the_process() {
         let solvers = json!([{"provider": "desec", "env": env}]);
         refused(&json!({"dnsChallenge": {"solvers": solvers}}), "names a file");
     }
-    let (resolver, _) = read(&json!({"dnsChallenge": {"provider": "desec"}}));
+    let (resolver, _) = read(&json!({"dnsChallenge": {"provider": "rfc2136"}}));
     let obstacles = resolver.unwrap().challenges.dns.unwrap().obstacles;
-    assert!(obstacles[0].ends_with("not set: DESEC_TOKEN"), "{obstacles:?}");
+    assert!(obstacles[0].contains("not set: DNSUPDATE_NAMESERVER"), "{obstacles:?}");
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn very_many_mistakes_are_told_in_few_words() {
     let (resolver, _) = read(&json!({"dnsChallenge": {"solvers": solvers(100, "nobody")}}));
     assert!(resolver.unwrap_err().ends_with("; and 92 more"));
     refused(&json!({"dnsChallenge": {"solvers": solvers(101, "gcloud")}}), "more than 100 solvers");
-    let (resolver, _) = read(&json!({"dnsChallenge": {"solvers": solvers(20, "desec")}}));
+    let (resolver, _) = read(&json!({"dnsChallenge": {"solvers": solvers(20, "rfc2136")}}));
     let why = resolver.unwrap().usable().unwrap_err();
     assert!(why.ends_with("; and 12 more"), "{why}");
     let keys = (0..500).map(|n| (format!("key{n}"), json!(1))).collect();

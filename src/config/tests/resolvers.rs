@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::tests::{alone, config, refuses, resolver, warns, with_acme};
 use crate::config::{Reading, Sources, read};
 use crate::name::Name;
-use crate::resolver::{ChallengeKind, Lack};
+use crate::resolver::{ChallengeKind, Lack, MacKey};
 
 /// Only the resolver is unusable: the reason is kept and there is one warning with it.
 #[track_caller]
@@ -69,13 +69,13 @@ fn a_challenge_that_this_version_cannot_carry_out_is_a_warning_and_the_resolver_
         let le = config(&alone(challenge)).resolvers["le"].clone().unwrap().usable().unwrap();
         assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::TlsAlpn01));
     }
-    let text = alone("dnsChallenge: {provider: desec}");
-    warns(&text, "this version cannot carry it out yet; add httpChallenge.entryPoint or tlsCh");
+    let text = alone("dnsChallenge: {provider: vercel}");
+    warns(&text, "this version cannot carry it out yet with Vercel");
     let le = config(&text).resolvers["le"].clone().unwrap();
     assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Dns01));
     assert!(le.usable().unwrap_err().starts_with("dnsChallenge: "));
-    let both = with_acme("dnsChallenge: {provider: desec}");
-    warns(&both, "dnsChallenge: this version cannot carry it out yet; names are proven otherwise");
+    let both = with_acme("dnsChallenge: {provider: vercel}");
+    warns(&both, "this version cannot carry it out yet with Vercel");
     let le = config(&both).resolvers["le"].clone().unwrap().usable().unwrap();
     assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Http01));
     let lack = le.challenge_of(&Name::parse("*.a.example").unwrap()).unwrap_err();
@@ -83,14 +83,13 @@ fn a_challenge_that_this_version_cannot_carry_out_is_a_warning_and_the_resolver_
 }
 
 #[test]
-fn account_binding_is_an_obstacle_of_this_version() {
-    let text = with_acme("eab: {kid: k, hmacEncoded: aG1hYw}");
-    warns(&text, "acme.eab: external account binding is not supported");
-    let le = config(&text).resolvers["le"].clone().unwrap();
-    assert_eq!(
-        le.usable().unwrap_err(),
-        "eab: external account binding is not supported by this version"
-    );
+fn an_account_binding_has_a_name_and_a_key() {
+    let le = resolver("eab: {kid: k, hmacEncoded: aG1hYw}").usable().unwrap();
+    let eab = le.eab.unwrap();
+    assert_eq!((eab.kid.as_str(), eab.key), ("k", MacKey::Given(b"hmac".to_vec())));
+    warns(&with_acme("eab: {kid: k, hmacEncoded: 'aG1hYw=='}"), "but can be read");
+    faulty(&with_acme("eab: {kid: k}"), "eab.hmacEncoded: is missing beside kid");
+    faulty(&with_acme("eab: {hmacEncoded: aG1hYw}"), "eab.kid: is missing beside hmacEncoded");
 }
 
 fn read_flags(flags: &[&str], environment: &[(&str, &str)]) -> Reading {

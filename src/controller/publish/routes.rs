@@ -1,11 +1,12 @@
 //! What became of a route: the status of ours, an Event on any other.
 
 use jiff::Timestamp;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
 use crate::api::{CertificateRef, IngressRouteStatus};
+use crate::cluster::Named;
 use crate::controller::publish::condition::{self, Word};
 use crate::controller::publish::events;
 use crate::route::Key;
@@ -69,7 +70,8 @@ async fn write_status(
         return Ok(());
     }
     let Some(resource) = key.kind.resource() else { return Ok(()) };
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
+    // Of the answer nothing is read: a tenant's object may be deeper than a reader goes.
+    let api: Api<Named> = Api::namespaced_with(client.clone(), &key.namespace, &resource);
     let value = if wanted == IngressRouteStatus::default() { json!(null) } else { json!(wanted) };
     let patch = Patch::Merge(json!({"status": value}));
     let written = api.patch_status(&key.name, &PatchParams::default(), &patch).await;

@@ -95,18 +95,16 @@ fn nothing_is_said_before_its_secrets_are_known_and_a_missing_one_is_named() {
 }
 
 #[test]
-fn a_missing_eab_secret_stands_before_what_this_version_cannot_do() {
+fn a_resolver_is_ready_once_the_secret_of_its_binding_is_there() {
     let (mut resolvers, _wanted) = resolvers();
     let eab = json!({"eab": {"kid": "k", "hmacSecretRef": {"name": "eab", "key": "hmac"}}});
     resolvers.take(&config(), "team", Some(object(1, &eab)));
     resolvers.see(Seen::Synced);
     let (reason, message) = told(&resolvers);
     assert_eq!(reason, MISSING);
-    assert!(message.contains("home/eab") && message.contains("external account"), "{message}");
+    assert!(message.contains("home/eab"), "{message}");
     resolvers.see(secret("eab", "hmac"));
-    let (reason, message) = told(&resolvers);
-    assert_eq!(reason, UNUSABLE);
-    assert!(message.contains("external account binding is not supported"), "{message}");
+    assert_eq!(told(&resolvers).0, READY);
 }
 
 #[test]

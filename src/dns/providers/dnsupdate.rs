@@ -8,14 +8,15 @@ use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 use jiff::Timestamp;
 
-use crate::dns::lookup;
-use crate::dns::servers::{self, Server};
+use crate::dns::answer::{has_soa, parse, text};
+use crate::dns::servers;
 use crate::dns::tsig::{Algorithm, Fault, Key};
 use crate::dns::wire::{self, Wire};
 use crate::dns::{
     Context, Done, Entry, Error, Handle, Provider, Task, Timing, Transport, Variables,
 };
-use crate::{http, name};
+use crate::http;
+use crate::name;
 
 pub(super) const ENTRY: Entry = Entry { codes: &["dnsupdate", "rfc2136"], build };
 
@@ -68,9 +69,9 @@ impl Provider for DnsUpdate {
     fn set<'a>(&'a self, task: &'a Task) -> Done<'a, Handle> {
         Box::pin(async move {
             let data = RData::TXT(TXT::new(vec![task.value.clone()]));
-            let record = Record::from_rdata(lookup::parse(&task.fqdn)?, self.ttl, data);
-            let zone = self.update("add the record", &task.fqdn, record).await?;
-            Ok(Handle(serde_json::json!({ "zone": zone })))
+            let record = Record::from_rdata(parse(&task.fqdn)?, self.ttl, data);
+            self.update("add the record", &task.fqdn, record).await?;
+            Ok(Handle::default())
         })
     }
 
@@ -78,9 +79,9 @@ impl Provider for DnsUpdate {
     fn unset<'a>(&'a self, task: &'a Task, _handle: Option<&'a Handle>) -> Done<'a, ()> {
         Box::pin(async move {
             let data = RData::TXT(TXT::new(vec![task.value.clone()]));
-            let mut record = Record::from_rdata(lookup::parse(&task.fqdn)?, 0, data);
+            let mut record = Record::from_rdata(parse(&task.fqdn)?, 0, data);
             record.dns_class = DNSClass::NONE;
-            self.update("delete the record", &task.fqdn, record).await.map(drop)
+            self.update("delete the record", &task.fqdn, record).await
         })
     }
 
@@ -90,33 +91,20 @@ impl Provider for DnsUpdate {
 }
 
 impl DnsUpdate {
-    async fn update(
-        &self,
-        step: &'static str,
-        fqdn: &str,
-        record: Record,
-    ) -> Result<String, Error> {
-        let server = self.server(step).await?;
-        let zone = self.zone(&server, fqdn).await?;
+    async fn update(&self, step: &'static str, fqdn: &str, record: Record) -> Result<(), Error> {
+        let zone = self.zone(fqdn).await?;
         let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Update);
-        message.add_query(Query::query(lookup::parse(&zone)?, RecordType::SOA));
+        message.add_query(Query::query(parse(&zone)?, RecordType::SOA));
         message.add_authority(record);
-        let answer = self.ask(step, &server, &message).await?;
+        let answer = self.ask(step, &message).await?;
         match answer.metadata.response_code {
-            ResponseCode::NoError => Ok(zone),
-            code => Err(refused(step, &server, &format!("zone `{zone}`"), code, &answer)),
+            ResponseCode::NoError => Ok(()),
+            _ => Err(self.refused(step, &format!("the update of zone `{zone}`"), &answer)),
         }
     }
 
-    async fn server(&self, step: &'static str) -> Result<Server, Error> {
-        let unreachable = |cause: String| Error::Unreachable { provider: CODE, step, cause };
-        let found = servers::of(&self.server).await;
-        let found = found.map_err(|cause| unreachable(format!("{}: {cause}", self.server)))?;
-        found.into_iter().next().ok_or_else(|| unreachable(format!("{}: no address", self.server)))
-    }
-
     /// The zone as the server has it: it may be one that nobody else sees.
-    async fn zone(&self, server: &Server, fqdn: &str) -> Result<String, Error> {
+    async fn zone(&self, fqdn: &str) -> Result<String, Error> {
         const STEP: &str = "find the zone";
         let given = self.zones.iter().filter(|zone| {
             fqdn.strip_suffix(zone.as_str()).is_some_and(|it| it.is_empty() || it.ends_with('.'))
@@ -124,47 +112,37 @@ impl DnsUpdate {
         if let Some(zone) = given.max_by_key(|zone| zone.len()) {
             return Ok(zone.clone());
         }
-        let mut candidate = lookup::parse(fqdn)?;
-        while !candidate.is_root() && !name::is_registry_suffix(&lookup::text(&candidate)) {
+        let mut candidate = parse(fqdn)?;
+        while !candidate.is_root() && !name::is_registry_suffix(&text(&candidate)) {
             let mut message = Message::query();
             message.add_query(Query::query(candidate.clone(), RecordType::SOA));
-            let answer = self.ask(STEP, server, &message).await?;
+            let answer = self.ask(STEP, &message).await?;
             match answer.metadata.response_code {
-                ResponseCode::NoError if lookup::has_soa(&answer, &candidate) => {
-                    return Ok(lookup::text(&candidate));
+                ResponseCode::NoError if has_soa(&answer, &candidate) => {
+                    return Ok(text(&candidate));
                 }
                 ResponseCode::NoError | ResponseCode::NXDomain => {}
-                code => {
-                    let what = format!("SOA of `{}`", lookup::text(&candidate));
-                    return Err(refused(STEP, server, &what, code, &answer));
+                _ => {
+                    let what = format!("the question for SOA of `{}`", text(&candidate));
+                    return Err(self.refused(STEP, &what, &answer));
                 }
             }
             candidate = candidate.base_name();
         }
-        let cause = format!("{} has no zone for `{}`", server.name, http::shown(fqdn));
+        let cause = format!("{} has no zone for `{}`", self.server, http::shown(fqdn));
         Err(Error::Refused { provider: CODE, step: STEP, cause })
     }
 
-    /// One signed exchange.
-    async fn ask(
-        &self,
-        step: &'static str,
-        server: &Server,
-        message: &Message,
-    ) -> Result<Message, Error> {
+    /// One signed exchange, with the first of the server's addresses that answers.
+    async fn ask(&self, step: &'static str, message: &Message) -> Result<Message, Error> {
         let fault = |cause: String| {
-            let cause = format!("{}: {}", server.name, http::shown(&cause));
+            let cause = http::shown(&format!("{}: {cause}", self.server));
             Error::Refused { provider: CODE, step, cause }
         };
-        let wire = Wire { transport: self.transport, timeout: self.timeout };
         let bytes = message.to_vec().map_err(|error| fault(error.to_string()))?;
         let signed = self.key.as_ref().map(|key| key.sign(&bytes, self.now)).transpose();
         let signed = signed.map_err(fault)?;
-        let sent = signed.as_ref().map_or(&bytes, |signed| &signed.bytes);
-        let answer = wire.send(server.address, sent).await.map_err(|silence| {
-            let cause = format!("{} {silence}", server.name);
-            Error::Unreachable { provider: CODE, step, cause }
-        })?;
+        let answer = self.send(step, signed.as_ref().map_or(&bytes, |it| &it.bytes)).await?;
         let read = Message::from_vec(&answer);
         let read = read.map_err(|error| fault(format!("answers with no DNS message: {error}")))?;
         if let (Some(key), Some(signed)) = (&self.key, &signed) {
@@ -177,23 +155,37 @@ impl DnsUpdate {
         }
         Ok(read)
     }
-}
 
-fn refused(
-    step: &'static str,
-    server: &Server,
-    what: &str,
-    code: ResponseCode,
-    answer: &Message,
-) -> Error {
-    let advice = match code {
-        ResponseCode::Refused => ": it does not allow this to the key or address",
-        ResponseCode::NotAuth => ": it is no primary server of the zone, or wants a TSIG key",
-        ResponseCode::NotZone => ": the name is not in this zone",
-        _ => "",
-    };
-    let cause = format!("{} answers {} to {what}{advice}", server.name, wire::code(answer));
-    Error::Refused { provider: CODE, step, cause }
+    async fn send(&self, step: &'static str, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let unreachable = |cause: String| {
+            let cause = format!("{}: {cause}", self.server);
+            Error::Unreachable { provider: CODE, step, cause }
+        };
+        let wire = Wire { transport: self.transport, timeout: self.timeout };
+        let mut failed = unreachable("it has no address".to_owned());
+        for server in servers::of(&self.server).await.map_err(unreachable)? {
+            match wire.send(server.address, bytes).await {
+                Ok(answer) => return Ok(answer),
+                Err(silence) => failed = unreachable(format!("{} {silence}", server.address)),
+            }
+        }
+        Err(failed)
+    }
+
+    fn refused(&self, step: &'static str, what: &str, answer: &Message) -> Error {
+        let advice = match answer.metadata.response_code {
+            ResponseCode::Refused if self.key.is_none() => {
+                "; it does not allow this without a TSIG key"
+            }
+            ResponseCode::Refused => "; it does not allow this to the key",
+            ResponseCode::NotAuth => "; it is no primary server of the zone, or wants a TSIG key",
+            ResponseCode::NotZone => "; the name is not in this zone",
+            _ => "",
+        };
+        let code = wire::code(answer);
+        let cause = format!("{} answers {code} to {what}{advice}", self.server);
+        Error::Refused { provider: CODE, step, cause }
+    }
 }
 
 /// The key of `TSIG_FILE`, or of `TSIG_KEY`, `TSIG_SECRET` and `TSIG_ALGORITHM`.
