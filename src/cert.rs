@@ -11,7 +11,9 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
-use x509_parser::extensions::GeneralName;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::public_key::PublicKey;
 
 use crate::name::{Name, Names};
 
@@ -191,6 +193,21 @@ impl Id {
         <[u8; ID_LENGTH]>::try_from(id.as_bytes()).ok().filter(|id| id.iter().all(fits)).map(Self)
     }
 
+    /// The same set of names has the same id, whoever wants it and in whichever order.
+    pub fn of_names(names: &Names) -> Self {
+        Self::of("", "", names)
+    }
+
+    /// A number in 0..1, the same for the same certificate: what spreads many over time.
+    pub fn share(&self) -> f64 {
+        let digit = |byte: u8| f64::from(if byte < b'a' { byte - b'2' + 26 } else { byte - b'a' });
+        self.as_str()
+            .bytes()
+            .take(6)
+            .fold((0.0, 1.0 / 32.0), |(sum, unit), byte| (sum + digit(byte) * unit, unit / 32.0))
+            .0
+    }
+
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -216,6 +233,10 @@ pub struct Facts {
     pub not_after: Timestamp,
     /// Hex SHA-256 of the leaf.
     pub fingerprint: String,
+    /// `None`: a kind that `keyType` has no word for.
+    pub key_type: Option<KeyType>,
+    /// What renewal information names it by (RFC 9773 §4.1); `None`: it has no such name.
+    pub ari_id: Option<String>,
 }
 
 /// A chain, leaf first, with its key; both were read and belong together.
@@ -344,7 +365,36 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<Facts, Error> {
         not_before: time(parsed.validity().not_before.timestamp())?,
         not_after: time(parsed.validity().not_after.timestamp())?,
         fingerprint: data_encoding::HEXLOWER.encode(digest.as_ref()),
+        key_type: key_type(&parsed),
+        ari_id: ari_id(&parsed),
     })
+}
+
+fn key_type(leaf: &X509Certificate<'_>) -> Option<KeyType> {
+    match leaf.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => match key.key_size() {
+            2048 => Some(KeyType::Rsa2048),
+            4096 => Some(KeyType::Rsa4096),
+            8192 => Some(KeyType::Rsa8192),
+            _ => None,
+        },
+        PublicKey::EC(point) => match point.key_size() {
+            256 => Some(KeyType::Ec256),
+            384 => Some(KeyType::Ec384),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Authority key identifier and serial number, each in base64url, joined by a dot.
+fn ari_id(leaf: &X509Certificate<'_>) -> Option<String> {
+    let authority = leaf.extensions().iter().find_map(|one| match one.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
+        _ => None,
+    })?;
+    let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+    Some(format!("{}.{}", encode(authority.0), encode(leaf.raw_serial())))
 }
 
 #[cfg(test)]
@@ -387,6 +437,30 @@ mod tests {
         assert_ne!(id, Id::of("other", "le", &names(&["a.x", "b.x"])));
         assert_eq!(Id::from_object_name("rc-", &format!("rc-{id}")), Some(id));
         assert_eq!(Id::from_object_name("rc-", "rc-short"), None);
+        let of = |share: &str| Id::from_object_name("", share).unwrap().share();
+        assert!(of("aaaaaaaaaaaaaaaaaaaa").abs() < f64::EPSILON);
+        assert!((of("qaaaaaaaaaaaaaaaaaaa") - 0.5).abs() < f64::EPSILON);
+        assert!((0.99..1.0).contains(&of("77777777777777777777")));
+    }
+
+    #[test]
+    fn a_leaf_says_what_key_it_has_and_what_renewal_information_names_it_by() {
+        // The example of RFC 9773 §4.1, its certificate in appendix A.
+        let leaf = "-----BEGIN CERTIFICATE-----
+MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
+cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
+BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
+7cbpAYNXZLbbh8rNIzuOoqOOtmxA1v7cRm//AwyMwWxyHz4zfwmBhcSrf47NUAFf
+qzLQ2PPQxdTXREYEnKMjMCEwHwYDVR0jBBgwFoAUaYhba4dGQEHhs3uEe6CuLN4B
+yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
++FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
+-----END CERTIFICATE-----
+";
+        let der = chain_ders(leaf).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(der.first().unwrap()).unwrap();
+        let expected = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE";
+        assert_eq!(ari_id(&parsed).as_deref(), Some(expected));
+        assert_eq!(key_type(&parsed), Some(KeyType::Ec256));
     }
 
     #[test]

@@ -397,6 +397,12 @@ pub struct Own {
     pub host_hold: Duration,
     /// Any namespace may have certificates for any host.
     pub allow_cross_namespace_hosts: bool,
+    /// Ask the CAs when to renew (RFC 9773).
+    pub ari: bool,
+    /// Renew with the key that there is.
+    pub keep_keys: bool,
+    /// More about resolvers, by name.
+    pub resolvers: BTreeMap<String, OwnResolver>,
     /// Go before holding and age.
     pub grants: Vec<Grant>,
     /// Where a TLSStore or TLSOption `default` counts; `None`: the controller's namespace.
@@ -428,6 +434,23 @@ pub struct SelfCheck {
     /// In place of 80 and 443.
     pub http_port: u16,
     pub tls_port: u16,
+}
+
+/// `routecert.resolvers.<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnResolver {
+    pub ari: Option<bool>,
+    /// Directory of a CA that is tried first after a failure.
+    pub rehearsal_ca_server: Option<String>,
+    /// Name of the resolver that is used when this one fails again and again.
+    pub fallback_resolver: Option<String>,
+}
+
+impl Own {
+    /// Whether the CA of the resolver is asked when to renew.
+    pub fn asks_when_to_renew(&self, resolver: &str) -> bool {
+        self.resolvers.get(resolver).and_then(|one| one.ari).unwrap_or(self.ari)
+    }
 }
 
 /// Names that only these namespaces may have.

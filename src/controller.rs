@@ -7,7 +7,9 @@ mod gc;
 mod journal;
 mod leader;
 mod lease;
+mod poll;
 mod publish;
+mod queue;
 mod records;
 mod resolvers;
 mod run;
@@ -155,6 +157,7 @@ async fn begin(
             |client| resolvers::secrets(client, &settings.namespace, is_wanted),
         ),
         reports: reported,
+        asked: store.asked(),
         told: is_told,
     };
     let accounts = Arc::new(Accounts::new(store.clone()));

@@ -5,9 +5,11 @@
 //! write before the state says so. Killed anywhere, the next driver reads the state and asks the CA.
 
 mod accounts;
+mod aside;
 mod check;
 mod proving;
 mod records;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,18 +22,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acme;
 use crate::acme::{Account, RetryAfter, Waited};
+use crate::budget::is_about_names;
 use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
 use crate::cluster::Fence;
 use crate::dns;
 use crate::dns::Turn;
 use crate::name::{Name, Names};
 use crate::order;
-use crate::order::{Effect, Event, Failure, FailureKind, Pending, State};
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Polled, State, Terms};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
-pub use accounts::{Accounts, OpenFailed};
+pub use accounts::{Accounts, OpenFailed, account_name};
+pub use aside::{Revocation, poll, revoke};
 pub use check::SelfCheck;
 pub use records::Records;
 
@@ -69,8 +73,20 @@ pub struct Job {
     pub names: Names,
     pub kinds: Vec<String>,
     pub resolver: Resolver,
+    /// The same at a CA that is tried first after a failure.
+    pub rehearsal: Option<Resolver>,
+    /// The certificate's own resolver, whichever is used.
+    pub resolver_name: String,
     /// Fingerprint of the certificate that the decision was about, if one was held.
     pub basis: Option<String>,
+    /// What the order is placed on.
+    pub terms: Terms,
+    /// Take the key of the certificate that is held.
+    pub keeps_key: bool,
+    /// What the new certificate stands in for (RFC 9773 §5).
+    pub replaces: Option<String>,
+    /// Ask the CA at once when to renew it.
+    pub asks_when_to_renew: bool,
 }
 
 /// How a drive ended; what the state now says is what [`State`] says.
@@ -87,6 +103,16 @@ pub enum Outcome {
         state: Versioned<State>,
         until: Timestamp,
     },
+    /// What the CA says on when to renew; `None`: it does not tell such things.
+    Polled {
+        ari_id: String,
+        polled: Option<Polled>,
+    },
+    NotPolled {
+        ari_id: String,
+    },
+    /// Something was done beside orders, and the state says so.
+    Noted(Versioned<State>),
     /// The TXT records that an earlier order left are gone.
     Tidied(Versioned<State>),
     /// Nothing could be recorded: the state is to be read again.
@@ -103,7 +129,7 @@ enum Stop {
     #[error(transparent)]
     Dns(#[from] dns::Error),
     #[error("{message}")]
-    GiveUp { kind: FailureKind, message: String },
+    GiveUp { kind: FailureKind, message: String, names: Vec<Name>, tries: u8 },
     #[error("the CA works on the order")]
     Waiting(Timestamp),
     #[error("this controller no longer leads")]
@@ -146,7 +172,10 @@ struct Driver<'a> {
     clock: fn() -> Timestamp,
     state: State,
     version: Option<String>,
-    account: Option<Account>,
+    /// The account in use, and the directory of its CA.
+    account: Option<(String, Account)>,
+    /// Of the certificate that is held.
+    held_key: Option<Key>,
     /// Challenges that can be used, the best first.
     kinds: Vec<ChallengeKind>,
     /// Of a DNS provider that has one record after another.
@@ -155,6 +184,12 @@ struct Driver<'a> {
     swept: bool,
     /// What the self-check found of the names of the order.
     found: BTreeMap<Name, String>,
+}
+
+impl Stop {
+    fn give_up(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self::GiveUp { kind, message: message.into(), names: Vec::new(), tries: 0 }
+    }
 }
 
 impl<'a> Driver<'a> {
@@ -166,13 +201,28 @@ impl<'a> Driver<'a> {
         let read = engine.store.state(&job.id).await?;
         let (mut state, version) = match read {
             Some(Versioned { value, version }) => (value, Some(version)),
-            None => (State::new(&job.owner, &job.resolver.name, &job.names), None),
+            None => (State::new(&job.owner, &job.resolver_name, &job.names), None),
         };
         // An order at another CA than the resolver's is of no use any more.
-        state.pending = state.pending.filter(|pending| pending.ca == job.resolver.ca_server);
+        let rehearsal = job.rehearsal.as_ref().map(|resolver| &resolver.ca_server);
+        let cas = [Some(&job.resolver.ca_server), rehearsal];
+        state.pending = state.pending.filter(|pending| cas.contains(&Some(&pending.ca)));
         let kinds = job.resolver.challenges.kinds();
-        let (account, turn, swept, found) = (None, None, false, BTreeMap::new());
-        Ok(Self { engine, job, clock, state, version, account, kinds, turn, swept, found })
+        let (account, held_key, turn, swept) = (None, None, None, false);
+        let found = BTreeMap::new();
+        Ok(Self {
+            engine,
+            job,
+            clock,
+            state,
+            version,
+            account,
+            held_key,
+            kinds,
+            turn,
+            swept,
+            found,
+        })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -206,16 +256,17 @@ impl<'a> Driver<'a> {
             };
         }
         let message = format!("the order did not end after {most} steps");
-        Err(Stop::GiveUp { kind: FailureKind::Refused, message })
+        Err(Stop::give_up(FailureKind::Refused, message))
     }
 
     /// A certificate that came meanwhile is no reason for another one.
-    async fn check_basis(&self) -> Result<(), Stop> {
+    async fn check_basis(&mut self) -> Result<(), Stop> {
         if self.state.pending.is_some() {
             return Ok(());
         }
         let present = self.engine.store.certificate(&self.job.id).await?;
         let held = present.and_then(|entry| entry.content.ok());
+        self.held_key = held.as_ref().map(|certificate| certificate.key().clone());
         let held = held.map(|certificate| certificate.facts().fingerprint.clone());
         if held == self.job.basis { Ok(()) } else { Err(Stop::Overtaken) }
     }
@@ -274,7 +325,9 @@ impl<'a> Driver<'a> {
             Effect::Await(pending) => self.wait(&pending).await?,
             Effect::Download(pending) => self.download(&pending).await?,
             Effect::Keep(certificate) => self.keep(certificate).await?,
-            Effect::GiveUp { kind, message } => return Err(Stop::GiveUp { kind, message }),
+            Effect::GiveUp { kind, message, names, tries } => {
+                return Err(Stop::GiveUp { kind, message, names, tries });
+            }
             Effect::Done(facts) => return Ok(ControlFlow::Break(facts)),
         };
         Ok(ControlFlow::Continue(event))
@@ -285,21 +338,14 @@ impl<'a> Driver<'a> {
         let key = self.new_key().await?;
         let account = self.account().await?;
         self.may_act()?;
+        let terms = self.terms();
+        let replaces = self.job.replaces.as_deref().filter(|_| !terms.rehearsal);
         let profile = self.job.resolver.profile.as_deref();
-        let url = account.place(&self.job.names, profile, None).await?;
-        tracing::info!(names = %self.job.names, order = %url, "order placed");
+        let url = account.place(&self.job.names, profile, replaces).await?;
+        let rehearsal = terms.rehearsal;
+        tracing::info!(names = %self.job.names, order = %url, rehearsal, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
-        let ca = self.job.resolver.ca_server.clone();
-        Ok(Event::Placed { url, ca, key, at: (self.clock)() })
-    }
-
-    async fn new_key(&self) -> Result<Key, Stop> {
-        let key_type = self.job.resolver.key_type;
-        let failed = |message| Stop::GiveUp { kind: FailureKind::Unreachable, message };
-        tokio::task::spawn_blocking(move || Key::generate(key_type))
-            .await
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(error.to_string()))
+        Ok(Event::Placed { url, key, at: (self.clock)(), terms })
     }
 
     fn tell_fallback(&self, state: &State) {
@@ -317,9 +363,9 @@ impl<'a> Driver<'a> {
             email_addresses: self.job.resolver.email_addresses.clone(),
             no_common_name: self.job.resolver.disable_common_name,
         };
-        let csr = pending.key.csr(&self.job.names, &extras).map_err(|error| Stop::GiveUp {
-            kind: FailureKind::Refused,
-            message: format!("no signing request can be made: {error}"),
+        let csr = pending.key.csr(&self.job.names, &extras).map_err(|error| {
+            let message = format!("no signing request can be made: {error}");
+            Stop::give_up(FailureKind::Refused, message)
         })?;
         let view = self.account().await?.finalize(&pending.url, &csr).await?;
         let at = (self.clock)();
@@ -349,7 +395,7 @@ impl<'a> Driver<'a> {
         if now >= ends {
             self.store(State { pending: None, ..self.state.clone() }).await?;
             let message = format!("the CA did not finish the order before it ended at {ends}");
-            return Err(Stop::GiveUp { kind: FailureKind::Refused, message });
+            return Err(Stop::give_up(FailureKind::Refused, message));
         }
         Ok(Stop::Waiting(retry_after.unwrap_or(ASK_AGAIN).resolve(now).min(ends)))
     }
@@ -370,6 +416,12 @@ impl<'a> Driver<'a> {
 
     /// K1, conditional on what is there now; already there after a crash: nothing to write.
     async fn keep(&mut self, certificate: Certificate) -> Result<Event, Stop> {
+        let ari = if self.job.asks_when_to_renew {
+            let account = self.account().await?;
+            aside::first_window(account.ca(), &certificate, (self.clock)()).await
+        } else {
+            None
+        };
         let present = self.engine.store.certificate(&self.job.id).await?;
         let there = present
             .as_ref()
@@ -379,7 +431,7 @@ impl<'a> Driver<'a> {
             let label = Label {
                 id: &self.job.id,
                 owner: &self.job.owner,
-                resolver: &self.job.resolver.name,
+                resolver: &self.job.resolver_name,
                 names: &self.job.names,
             };
             self.may_act()?;
@@ -391,20 +443,23 @@ impl<'a> Driver<'a> {
             not_after = %certificate.facts().not_after,
             "certificate stored"
         );
-        Ok(Event::Stored { at: (self.clock)(), certificate })
+        Ok(Event::Stored { at: (self.clock)(), certificate, ari })
     }
 
     async fn account(&mut self) -> Result<Account, Stop> {
-        if let Some(account) = &self.account {
+        let resolver = self.resolver();
+        if let Some((ca, account)) = &self.account
+            && *ca == resolver.ca_server
+        {
             return Ok(account.clone());
         }
-        let account = self.engine.accounts.opened(&self.job.resolver, &self.engine.fence).await?;
-        self.account = Some(account.clone());
+        let account = self.engine.accounts.opened(resolver, &self.engine.fence).await?;
+        self.account = Some((resolver.ca_server.clone(), account.clone()));
         Ok(account)
     }
 
     fn may_act(&self) -> Result<(), Stop> {
-        if self.engine.fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
+        fenced(&self.engine.fence)
     }
 
     /// A failure is part of the state, so that a restart does not begin again at once.
@@ -424,12 +479,28 @@ impl<'a> Driver<'a> {
         if let Err(error) = self.sweep().await {
             return Outcome::Interrupted(format!("{stop}; and: {error}"));
         }
+        let ca = self.resolver().ca_server.clone();
+        let (names, tries) = match &stop {
+            Stop::GiveUp { names, tries, .. } => (names.clone(), *tries),
+            _ => (Vec::new(), 0),
+        };
         let message = order::shown(&stop.to_string());
+        let failure = Failure {
+            at,
+            kind,
+            not_before,
+            narrow: kind == FailureKind::RateLimited && is_about_names(&ca, &message),
+            rehearsal: ca != self.job.resolver.ca_server,
+            ca: Some(ca),
+            names,
+            tries,
+            message,
+        };
         let mut state = self.state.clone();
         if matches!(stop, Stop::Acme(acme::Error::AccountGone(_))) {
             state.pending = None;
         }
-        order::fail(&mut state, Failure { at, kind, message, not_before });
+        order::fail(&mut state, failure);
         match self.store(state).await {
             Ok(()) => Outcome::Failed(self.versioned()),
             Err(error) => Outcome::Interrupted(format!("{stop}; and: {error}")),
@@ -446,7 +517,7 @@ impl<'a> Driver<'a> {
                 (FailureKind::RateLimited, retry_after.map(|after| after.resolve(at)))
             }
             acme::Error::AccountGone(_) | acme::Error::KeyRefused(_) => {
-                self.engine.accounts.forget(&self.job.resolver).await;
+                self.engine.accounts.forget(self.resolver()).await;
                 (FailureKind::Unreachable, None)
             }
             // The order is still there: its chain is fetched again.
@@ -457,4 +528,8 @@ impl<'a> Driver<'a> {
             _ => (FailureKind::Refused, None),
         }
     }
+}
+
+fn fenced(fence: &Fence) -> Result<(), Stop> {
+    if fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
 }

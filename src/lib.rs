@@ -18,6 +18,7 @@
 //!   and which Secrets are to be filled. `routecert plan` is the way up to here
 //! - → [`plan::decide`] → [`plan::Decision`]: for one certificate the step, the reason, when to
 //!   look again, what to show
+//! - → [`budget::Budget::grant`]: those whose turn it is, as far as the CA's limits allow
 //! - → [`issue::drive`] carries out one order: [`order::next`] says what to store and the one thing
 //!   to do, [`acme::Account`] does it at the CA, and again
 //! - → [`store::Store::keep`]: key and chain in one conditional write
@@ -42,7 +43,7 @@
 //! | 3 | [`mod@http`] | outgoing HTTPS |
 //! | 4 | [`api`], [`config`], [`challenge`], [`dns`] | the first three pure, but for the files that [`config::read`] reads |
 //! | 5 | [`route`], [`order`], [`cluster`] | the first two pure |
-//! | 6 | [`source`], [`world`], [`acme`], [`store`] | `world` pure |
+//! | 6 | [`source`], [`world`], [`budget`], [`acme`], [`store`] | `world` and `budget` pure |
 //! | 7 | [`plan`], [`issue`] | `plan` pure |
 //! | 8 | [`controller`], [`proxy`] | |
 //! | 9 | [`admin`] | |
@@ -98,6 +99,7 @@
 pub mod acme;
 pub mod admin;
 pub mod api;
+pub mod budget;
 pub mod cert;
 pub mod challenge;
 pub mod cli;

@@ -5,7 +5,10 @@
 //! one effect to carry out come out. Resumed after a crash, the first event is what the CA says
 //! of the stored order, so nothing that was lost can lead to a second certificate.
 
+mod ari;
+mod asked;
 mod choice;
+mod terms;
 
 use std::collections::BTreeMap;
 
@@ -17,13 +20,19 @@ use crate::dns::{Handle, Task};
 use crate::name::{Name, Names};
 use crate::resolver::ChallengeKind;
 
+pub use ari::{Ari, Polled, Window, after_error, learn};
+pub use asked::Asked;
 pub use choice::{Proof, Tried};
+pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
 
 pub use crate::http::shown;
 
 /// Issuances and orders that a record remembers; older ones are forgotten.
 const KEEP_ISSUED: usize = 8;
 const KEEP_ORDERS: usize = 16;
+const KEEP_FAILURES: usize = 8;
+/// Of the names that failed at once so many are remembered: a record has a bound.
+const KEEP_NAMES: usize = 8;
 
 /// `state.json` of Secret `routecert-state-<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,14 +56,28 @@ pub struct State {
     /// Challenges that failed since the last success; the next order takes others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
-    /// Failures since the last success, the newest last.
+    /// The last failures since the last success, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
+    /// How many there were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
+    /// A rehearsal succeeded since the last failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsed: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issued: Vec<Issued>,
-    /// When orders were placed: what the CA's limits count.
+    /// Orders that were placed: what the CA's limits count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub orders: Vec<Timestamp>,
+    pub orders: Vec<Placed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ari: Option<Ari>,
+    /// Fingerprint of a certificate that was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+    /// A changed specification that waits, so that many certificates are not replaced at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing: Option<Changing>,
     /// Copies in routes' namespaces that we made, by UID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyRef>,
@@ -67,6 +90,16 @@ pub struct State {
     /// When the certificate was deleted; the record outlives it so that its counts are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+    /// What a person asked for. Written by whoever asks, taken away by the leader that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+impl State {
+    /// How a certificate was issued, if it was by us and is remembered.
+    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
+        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
+    }
 }
 
 /// The format that this program writes.
@@ -84,12 +117,18 @@ impl State {
             records: Vec::new(),
             tried: Vec::new(),
             failures: Vec::new(),
+            failed: 0,
+            rehearsed: false,
+            ari: None,
+            revoked: None,
+            changing: None,
             issued: Vec::new(),
             orders: Vec::new(),
             copies: Vec::new(),
             unused_since: None,
             taken_over: false,
             removed_at: None,
+            asked: None,
         }
     }
 
@@ -140,6 +179,21 @@ pub struct Pending {
     /// How each name is to be proven.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub challenges: BTreeMap<Name, ChallengeKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+impl Pending {
+    pub fn is_rehearsal(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.rehearsal)
+    }
+}
+
+/// From when on the certificate is replaced by one of this specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changing {
+    pub to: Spec,
+    pub due: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +206,20 @@ pub struct Failure {
     /// The CA's `Retry-After`, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// Directory of the CA that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Names that could not be proven; empty: it is about none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Name>,
+    /// In how many ways each of these failed, one after the other.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub tries: u8,
+    /// What the CA limits is only these names, not everything that is asked of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrow: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsal: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +249,15 @@ pub struct Issued {
     pub at: Timestamp,
     pub fingerprint: String,
     pub not_after: Timestamp,
+    /// `None`: not known, as of an imported certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+impl Issued {
+    pub fn cause(&self) -> Cause {
+        self.terms.as_ref().map(|terms| terms.cause).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,9 +334,9 @@ pub enum Event {
     Begin,
     Placed {
         url: String,
-        ca: String,
         key: Key,
         at: Timestamp,
+        terms: Terms,
     },
     Seen {
         view: OrderView,
@@ -284,6 +361,8 @@ pub enum Event {
     Stored {
         at: Timestamp,
         certificate: Certificate,
+        /// What the CA suggests for its renewal, if it was asked and said something.
+        ari: Option<Ari>,
     },
 }
 
@@ -313,6 +392,9 @@ pub enum Effect {
     GiveUp {
         kind: FailureKind,
         message: String,
+        /// Those that could not be proven.
+        names: Vec<Name>,
+        tries: u8,
     },
     /// The certificate with these facts is stored and counted.
     Done(Facts),
@@ -346,18 +428,21 @@ pub fn next(state: &State, event: Event, kinds: &[ChallengeKind]) -> (State, Eff
             state.note_records(records);
             Effect::Present(proofs)
         }
-        Event::Placed { url, ca, key, at } => {
-            remember(&mut state.orders, at, KEEP_ORDERS);
+        Event::Placed { url, key, at, terms } => {
+            remember(&mut state.orders, placed(at, &terms), KEEP_ORDERS);
             let challenges = choice::plan(&state.names, kinds, &state.tried, at);
-            let pending = Pending { url, ca, key, placed_at: at, challenges };
+            let ca = terms.spec.ca.clone();
+            let terms = Some(terms);
+            let pending = Pending { url, ca, key, placed_at: at, challenges, terms };
             state.pending = Some(pending.clone());
             Effect::Look(pending)
         }
         Event::Seen { view, at } => seen(&mut state, view, kinds, at),
         Event::Presented(proofs) => Effect::Prove(proofs),
         Event::Downloaded(certificate) => Effect::Keep(certificate),
-        Event::Stored { at, certificate } => {
+        Event::Stored { at, certificate, ari } => {
             count(&mut state, at, certificate.facts());
+            state.ari = ari;
             Effect::Done(certificate.facts().clone())
         }
     };
@@ -377,6 +462,11 @@ fn seen(state: &mut State, view: OrderView, kinds: &[ChallengeKind], at: Timesta
         // Every authorization is valid already; the CA is about to see it.
         Status::Pending | Status::Processing => Effect::Await(pending),
         Status::Ready => Effect::Finalize(pending),
+        Status::Valid if pending.is_rehearsal() => {
+            state.pending = None;
+            state.rehearsed = true;
+            Effect::Place
+        }
         Status::Valid => Effect::Download(pending),
         Status::Invalid => invalid(state, &pending, view, (kinds, at)),
         Status::Gone => {
@@ -406,7 +496,8 @@ fn proofs(
         }
         Err(message) => {
             state.pending = None;
-            Effect::GiveUp { kind: FailureKind::Refused, message }
+            let (names, tries) = (Vec::new(), 0);
+            Effect::GiveUp { kind: FailureKind::Refused, message, names, tries }
         }
     }
 }
@@ -435,26 +526,73 @@ fn invalid(
         return Effect::Place;
     }
     let told = choice::told(&state.tried, &failed);
+    let tries_of = |name: &Name| state.tried.iter().filter(|one| one.name == *name).count();
+    let tries = failed.iter().map(tries_of).max().unwrap_or_default();
+    let tries = u8::try_from(tries).unwrap_or(u8::MAX).max(1);
     state.tried.retain(|one| !failed.contains(&one.name));
     let message = if told.is_empty() { message } else { told };
-    Effect::GiveUp { kind: FailureKind::Refused, message }
+    Effect::GiveUp { kind: FailureKind::Refused, message, names: failed, tries }
 }
 
 /// Records that the certificate is stored; the order is over.
-fn count(state: &mut State, at: Timestamp, facts: &Facts) {
-    let issued = Issued { at, fingerprint: facts.fingerprint.clone(), not_after: facts.not_after };
-    remember(&mut state.issued, issued, KEEP_ISSUED);
-    state.pending = None;
+pub fn count(state: &mut State, at: Timestamp, facts: &Facts) {
+    let terms = state.pending.take().and_then(|pending| pending.terms);
+    let (fingerprint, not_after) = (facts.fingerprint.clone(), facts.not_after);
+    state.issued.push(Issued { at, fingerprint, not_after, terms });
+    if state.issued.len() > KEEP_ISSUED {
+        // Many renewals that were due must not make the others forgotten.
+        let due = state.issued.iter().position(|one| one.cause() == Cause::Due);
+        state.issued.remove(due.filter(|due| *due < KEEP_ISSUED).unwrap_or_default());
+    }
     state.tried.clear();
     state.failures.clear();
+    state.failed = 0;
+    state.rehearsed = false;
+    state.revoked = None;
+    state.changing = None;
     state.unused_since = None;
     state.taken_over = false;
     state.removed_at = None;
+    if matches!(state.asked, Some(Asked::Renew { .. })) {
+        state.asked = None;
+    }
 }
 
 /// Records a failure. The order in flight stays if it can still be finished.
-pub fn fail(state: &mut State, failure: Failure) {
-    remember(&mut state.failures, failure, KEEP_ORDERS);
+pub fn fail(state: &mut State, mut failure: Failure) {
+    failure.names.truncate(KEEP_NAMES);
+    remember(&mut state.failures, failure, KEEP_FAILURES);
+    state.failed = state.failed.saturating_add(1);
+    state.rehearsed = false;
+}
+
+/// An order as the limits of the CA will count it.
+pub fn placed(at: Timestamp, terms: &Terms) -> Placed {
+    Placed {
+        at,
+        ca: Some(terms.spec.ca.clone()),
+        account: Some(terms.account.clone()),
+        exemption: terms.exemption,
+    }
+}
+
+/// Whether a rehearsal has to succeed before the CA itself is asked again: it refused, and none
+/// succeeded since. A rehearsal that could not be held is not waited for.
+pub fn needs_rehearsal(state: &State) -> bool {
+    let refused = state.failures.iter().any(|one| one.kind == FailureKind::Refused);
+    let last = state.failures.last();
+    let not_held = last.is_some_and(|one| one.rehearsal && one.kind != FailureKind::Refused);
+    refused && !state.rehearsed && !not_held
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_nothing(number: &u8) -> bool {
+    *number == 0
 }
 
 fn remember<T>(list: &mut Vec<T>, item: T, keep: usize) {

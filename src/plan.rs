@@ -2,30 +2,27 @@
 //!
 //! The chain of reasons is read from the top: the first that holds decides.
 
+mod pause;
+mod reason;
+mod schedule;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::budget::Class;
 use crate::cert::Facts;
 use crate::name::Names;
-use crate::order::{Failure, FailureKind, Issued, State};
+use crate::order::{Asked, Cause, Changing, Spec, State};
+use crate::plan::reason::{Reason, Verdict};
 
-/// Pauses after the CA refused, by number of failures: a person has to mend something meanwhile.
-const REFUSED: [SignedDuration; 4] = [
-    SignedDuration::from_mins(1),
-    SignedDuration::from_mins(10),
-    SignedDuration::from_mins(100),
-    SignedDuration::from_hours(24),
-];
-/// The CA could not be reached: nothing was counted there, so we may ask soon, and ever later.
-const UNREACHABLE_FIRST: SignedDuration = SignedDuration::from_secs(5);
-const UNREACHABLE_LAST: SignedDuration = SignedDuration::from_mins(5);
-/// A CA that limits without saying for how long.
-const LIMITED: SignedDuration = SignedDuration::from_hours(1);
-/// So many issuances of one certificate within its lifetime, or a week, are a loop.
-const LOOP_ISSUED: usize = 3;
+pub use pause::uses_fallback;
+pub use schedule::{By, Expected, Schedule, life, schedule};
+
 /// A state record outlives its certificate, so that its counts do not start again.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Shorter lives than this cannot be managed reliably (seed, `certificatesDuration`).
+const TOO_SHORT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the store holds for the certificate; never PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +30,35 @@ pub enum Held {
     Nothing,
     /// The Secret is there, its content is not what we wrote.
     Unreadable(String),
+    /// Certificate and key do not belong together.
+    KeyMismatch,
     Certificate(Facts),
+}
+
+/// What routes want.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    pub names: &'a Names,
+    /// `None`: the resolver is not known now, so nothing about it can have changed.
+    pub spec: Option<Spec>,
 }
 
 /// What is asked of [`decide`].
 #[derive(Debug)]
 pub struct Question<'a> {
-    /// The names, if a route wants the certificate.
-    pub wanted: Option<&'a Names>,
+    /// `None`: no route wants the certificate.
+    pub wanted: Option<Wanted<'a>>,
     pub held: &'a Held,
     pub state: Option<&'a State>,
-    /// `certificatesDuration` of the resolver.
-    pub certificates_duration: Duration,
+    /// Records of other certificates that share a name with it: of the same resolver, or of the
+    /// same set of names.
+    pub of_same_names: &'a [&'a State],
+    /// How many other certificates of the resolver are being replaced because their specification
+    /// changed.
+    pub crowd: usize,
+    pub expected: Expected,
+    /// Another resolver stands in for one that fails.
+    pub has_fallback: bool,
     pub remove_after: Duration,
     /// How long a host stays its last owner's: the record is kept as long.
     pub host_hold: Duration,
@@ -53,11 +67,17 @@ pub struct Question<'a> {
     pub dice: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Nothing,
     /// Place an order, or go on with the one in flight.
-    Issue,
+    Issue(Grounds),
+    /// Record from when on a changed specification counts, or that there is none any more.
+    NoteChange(Option<Changing>),
+    /// Tell the CA that the certificate must not be trusted any more.
+    Revoke {
+        reason: Option<u8>,
+    },
     /// Record that no route wants it from now on.
     NoteUnused,
     /// Record that a route wants it again.
@@ -68,6 +88,13 @@ pub enum Step {
     Forget,
 }
 
+/// What an order is for: its place in the queue, and how the loop breaker counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grounds {
+    pub class: Class,
+    pub cause: Cause,
+}
+
 /// For people and programs: what AcmeCertificate shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -76,6 +103,8 @@ pub struct View {
     pub message: String,
     pub not_after: Option<Timestamp>,
     pub renewal: Option<Timestamp>,
+    /// Something about the resolver that is to be told once.
+    pub warning: Option<String>,
     /// When it is tried again after a failure.
     pub retry: Option<Timestamp>,
 }
@@ -83,12 +112,20 @@ pub struct View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     Issued,
+    LifetimeTooShort,
     NotIssued,
     Issuing,
+    WrongNames,
+    KeyMismatch,
+    SecretUnreadable,
+    KeyTypeChanged,
+    CaChanged,
+    ProfileChanged,
+    Revoked,
+    WindowOpen,
     RenewalDue,
     Expired,
-    SecretUnreadable,
-    WrongNames,
+    Forced,
     Failed,
     RateLimited,
     LoopSuspected,
@@ -99,12 +136,20 @@ impl Why {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Issued => "Issued",
+            Self::LifetimeTooShort => "LifetimeTooShort",
             Self::NotIssued => "NotIssued",
             Self::Issuing => "Issuing",
+            Self::WrongNames => "WrongNames",
+            Self::KeyMismatch => "KeyMismatch",
+            Self::SecretUnreadable => "SecretUnreadable",
+            Self::KeyTypeChanged => "KeyTypeChanged",
+            Self::CaChanged => "CaChanged",
+            Self::ProfileChanged => "ProfileChanged",
+            Self::Revoked => "Revoked",
+            Self::WindowOpen => "WindowOpen",
             Self::RenewalDue => "RenewalDue",
             Self::Expired => "Expired",
-            Self::SecretUnreadable => "SecretUnreadable",
-            Self::WrongNames => "WrongNames",
+            Self::Forced => "Forced",
             Self::Failed => "Failed",
             Self::RateLimited => "RateLimited",
             Self::LoopSuspected => "LoopSuspected",
@@ -122,129 +167,103 @@ pub struct Decision {
 }
 
 pub fn decide(question: &Question<'_>) -> Decision {
-    match question.wanted {
+    if let Some(revocation) = revocation(question) {
+        return revocation;
+    }
+    match &question.wanted {
         None => unused(question),
-        Some(names) => wanted(question, names),
+        Some(wanted) => decide_wanted(question, wanted),
     }
 }
 
-fn wanted(question: &Question<'_>, names: &Names) -> Decision {
+/// A person's word comes before everything else, wanted or not.
+fn revocation(question: &Question<'_>) -> Option<Decision> {
+    let Some(Asked::Revoke { at, reason }) = question.state?.asked else { return None };
+    let message = format!("its revocation was asked for at {}", round(at));
+    let decision = still(question, Why::Revoked, message, None);
+    Some(Decision { step: Step::Revoke { reason }, ..decision })
+}
+
+fn decide_wanted(question: &Question<'_>, wanted: &Wanted<'_>) -> Decision {
     if question.state.is_some_and(|state| state.unused_since.is_some() || state.taken_over) {
         return Decision {
             step: Step::NoteUsed,
             ..still(question, Why::Issued, String::new(), None)
         };
     }
-    let Some((why, message)) = reason_to_issue(question, names) else { return keep(question) };
-    if let Some((blocked, until, message)) = blocked(question) {
-        let mut decision = still(question, blocked, message, Some(until));
-        decision.view.retry = Some(round(until));
+    match reason::verdict(question, wanted) {
+        Verdict::Keep => keep(question),
+        Verdict::Issue(reason) => issue(question, reason),
+        Verdict::Defer(changing) => Decision { step: Step::NoteChange(changing), ..keep(question) },
+    }
+}
+
+fn issue(question: &Question<'_>, reason: Reason) -> Decision {
+    if let Some(blocked) = pause::blocked(question, &reason) {
+        let mut decision = still(question, blocked.why, blocked.message, Some(blocked.until));
+        decision.view.retry = Some(round(blocked.until));
         return decision;
     }
-    let decision = still(question, why, message, None);
-    Decision { step: Step::Issue, ..decision }
-}
-
-/// Why a certificate has to be got now; `None`: the one that is held is good.
-fn reason_to_issue(question: &Question<'_>, names: &Names) -> Option<(Why, String)> {
-    if question.state.is_some_and(|state| state.pending.is_some()) {
-        return Some((Why::Issuing, "an order is in flight".to_owned()));
-    }
-    let facts = match question.held {
-        Held::Nothing => return Some((Why::NotIssued, "no certificate yet".to_owned())),
-        Held::Unreadable(cause) => {
-            let message = format!("the Secret holds no usable certificate ({cause})");
-            return Some((Why::SecretUnreadable, message));
-        }
-        Held::Certificate(facts) => facts,
+    let failed = question.state.is_some_and(|state| !state.failures.is_empty());
+    let is_late = match question.held {
+        Held::Certificate(facts) => facts.not_after.duration_since(question.now) < life(facts) / 20,
+        _ => false,
     };
-    if !facts.names.same_as(names) {
-        let message = format!("the Secret holds a certificate for {}", facts.names);
-        return Some((Why::WrongNames, message));
-    }
-    if facts.not_after <= question.now {
-        return Some((Why::Expired, format!("expired at {}", facts.not_after)));
-    }
-    let renewal = renewal(facts, question.certificates_duration, question.dice);
-    (renewal <= question.now)
-        .then(|| (Why::RenewalDue, format!("renewal due since {}", round(renewal))))
-}
-
-/// Why nothing may be asked of the CA before a certain time.
-fn blocked(question: &Question<'_>) -> Option<(Why, Timestamp, String)> {
-    let state = question.state?;
-    if let Some((why, until, message)) = pause(&state.failures, question.dice)
-        && question.now < until
-    {
-        return Some((why, until, message));
-    }
-    if state.pending.is_some() {
-        return None;
-    }
-    let until = loop_ends(&state.issued, question.now)?;
-    let message = format!(
-        "issued {LOOP_ISSUED} times in a short time: something deletes or changes its Secret; find \
-         out what. The next order is placed after {}",
-        round(until)
-    );
-    Some((Why::LoopSuspected, until, message))
-}
-
-/// Until when the last failure holds us back.
-fn pause(failures: &[Failure], dice: f64) -> Option<(Why, Timestamp, String)> {
-    let last = failures.last()?;
-    let in_a_row = failures.iter().rev().take_while(|one| one.kind == last.kind).count();
-    let (why, pause) = match last.kind {
-        FailureKind::Unreachable => (Why::Failed, doubled(in_a_row)),
-        FailureKind::Refused => {
-            let longest = REFUSED.last().copied().unwrap_or(LIMITED);
-            (Why::Failed, REFUSED.get(in_a_row.saturating_sub(1)).copied().unwrap_or(longest))
-        }
-        FailureKind::RateLimited => (Why::RateLimited, LIMITED),
-    };
-    let until = last.not_before.unwrap_or_else(|| last.at + pause + fraction(pause, dice / 10.0));
-    let message = format!("{}; tried again after {}", last.message, round(until));
-    Some((why, until, message))
-}
-
-fn doubled(in_a_row: usize) -> SignedDuration {
-    let shift = u32::try_from(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    UNREACHABLE_FIRST.saturating_mul(1 << shift).min(UNREACHABLE_LAST)
-}
-
-/// When the loop breaker lets go: once the oldest of the last issuances has left the window.
-fn loop_ends(issued: &[Issued], now: Timestamp) -> Option<Timestamp> {
-    let oldest = issued.iter().rev().nth(LOOP_ISSUED - 1)?;
-    let lifetime = oldest.not_after.duration_since(oldest.at);
-    let window = (lifetime / 2).min(SignedDuration::from_hours(7 * 24));
-    let until = oldest.at + window;
-    (now < until).then_some(until)
+    let class = if failed && !is_late { Class::Retry } else { reason.class };
+    let grounds = Grounds { class, cause: reason.cause };
+    let decision = still(question, reason.why, reason.message, None);
+    Decision { step: Step::Issue(grounds), ..decision }
 }
 
 fn keep(question: &Question<'_>) -> Decision {
     let Held::Certificate(facts) = question.held else {
         return still(question, Why::NotIssued, String::new(), None);
     };
-    let renewal = renewal(facts, question.certificates_duration, question.dice);
-    let message = format!("valid until {}; renewed after {}", facts.not_after, round(renewal));
-    still(question, Why::Issued, message, Some(renewal))
+    let schedule = schedule_of(question, facts);
+    let mut message =
+        format!("valid until {}; renewed after {}", facts.not_after, round(schedule.at));
+    let mut wake = schedule.at;
+    if let Some((due, waiting)) = reason::waiting_change(question, facts) {
+        message = format!("{message}; {waiting}");
+        wake = wake.min(due);
+    }
+    let short = life(facts) < TOO_SHORT;
+    if short {
+        message = format!(
+            "{message}; it lives {} seconds, and less than an hour cannot be renewed in time \
+             reliably: have the CA issue for longer",
+            life(facts).as_secs()
+        );
+    }
+    if let Some(warning) = &schedule.warning {
+        message = format!("{message}; {warning}");
+    }
+    let why = if short { Why::LifetimeTooShort } else { Why::Issued };
+    still(question, why, message, Some(wake))
+}
+
+fn schedule_of(question: &Question<'_>, facts: &Facts) -> Schedule {
+    let ari = question.state.and_then(|state| state.ari.as_ref());
+    schedule(facts, question.expected, ari, question.dice)
 }
 
 fn still(question: &Question<'_>, why: Why, message: String, wake: Option<Timestamp>) -> Decision {
     let facts = match question.held {
         Held::Certificate(facts) => Some(facts),
-        Held::Nothing | Held::Unreadable(_) => None,
+        Held::Nothing | Held::Unreadable(_) | Held::KeyMismatch => None,
     };
-    let fits = |facts: &&Facts| question.wanted.is_none_or(|names| facts.names.same_as(names));
+    let names = question.wanted.as_ref().map(|wanted| wanted.names);
+    let fits = |facts: &&Facts| names.is_none_or(|names| facts.names.same_as(names));
     let valid = facts.filter(fits).filter(|facts| question.now < facts.not_after);
-    let renewal = facts.map(|facts| renewal(facts, question.certificates_duration, question.dice));
+    let schedule = facts.filter(|_| names.is_some()).map(|facts| schedule_of(question, facts));
     let expiry = valid.map(|facts| facts.not_after);
     let view = View {
         ready: valid.is_some(),
         reason: why,
         message,
         not_after: facts.map(|facts| facts.not_after),
-        renewal: renewal.filter(|_| question.wanted.is_some()).map(round),
+        renewal: schedule.as_ref().map(|schedule| round(schedule.at)),
+        warning: schedule.and_then(|schedule| schedule.warning),
         retry: None,
     };
     // What is shown changes when a certificate expires, even if nothing can be done about it.
@@ -273,7 +292,7 @@ fn unused(question: &Question<'_>) -> Decision {
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
     let remove = later(since, question.remove_after);
-    if remove <= question.now {
+    if remove <= question.now || is_revoked(question, state) {
         return nothing(Step::Remove, None);
     }
     let message =
@@ -281,34 +300,17 @@ fn unused(question: &Question<'_>) -> Decision {
     still(question, Why::Unused, message, Some(remove))
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-    time.saturating_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// When to renew: by the seed's table, never later than the certificate's real life allows.
-pub fn renewal(facts: &Facts, certificates_duration: Duration, dice: f64) -> Timestamp {
-    let life = facts.not_after.duration_since(facts.not_before);
-    let share = if life < SignedDuration::from_hours(240) { life / 2 } else { life / 3 };
-    let before = renew_period(certificates_duration).min(share);
-    facts.not_after - before + fraction(before, dice / 10.0)
-}
-
-/// The seed's table, `certificatesDuration` → Renew Period.
-fn renew_period(duration: Duration) -> SignedDuration {
-    const DAY: u64 = 24;
-    match duration.as_secs() / 3600 {
-        hours if hours >= 365 * DAY => SignedDuration::from_hours(120 * 24),
-        hours if hours >= 90 * DAY => SignedDuration::from_hours(30 * 24),
-        hours if hours >= 30 * DAY => SignedDuration::from_hours(10 * 24),
-        hours if hours >= 7 * DAY => SignedDuration::from_hours(24),
-        hours if hours >= DAY => SignedDuration::from_hours(6),
-        _ => SignedDuration::from_mins(20),
+/// What must not be trusted is of no use to anybody.
+fn is_revoked(question: &Question<'_>, state: &State) -> bool {
+    match question.held {
+        Held::Certificate(facts) => state.revoked.as_ref() == Some(&facts.fingerprint),
+        Held::Nothing | Held::Unreadable(_) | Held::KeyMismatch => false,
     }
 }
 
-fn fraction(of: SignedDuration, share: f64) -> SignedDuration {
-    SignedDuration::try_from_secs_f64(of.as_secs_f64() * share).unwrap_or_default()
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Shown to the second.

@@ -2,7 +2,7 @@
 
 mod proxy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub use crate::resolver::proxy::Proxy;
 const MAX_NAMES: usize = 100;
 /// Let's Encrypt's profiles `tlsserver` and `shortlived` (<https://letsencrypt.org/docs/profiles/>).
 const MAX_NAMES_OF_SHORT_PROFILES: usize = 25;
+const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
+const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 const LETS_ENCRYPT: &str = "api.letsencrypt.org";
 
 /// Hosts of the directories of CAs that browsers trust, and what ends in one of them behind a dot.
@@ -72,10 +74,21 @@ pub struct Resolver {
     /// Asked for in new orders (draft-ietf-acme-profiles).
     pub profile: Option<String>,
     pub challenges: Challenges,
+    /// What somebody wrote down of what has a default.
+    pub explicit: BTreeSet<Setting>,
     /// Why nothing can be ordered here and now, though the settings are right.
     pub obstacles: Vec<String>,
     /// Challenges that are set but cannot be carried out, and why; see [`Self::usable`].
     pub taken_out: BTreeMap<ChallengeKind, String>,
+}
+
+/// A setting for which it matters whether it is a default of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Setting {
+    CaServer,
+    CertificatesDuration,
+    KeyType,
 }
 
 /// The connection to the CA: `caCertificates`, `caSystemCertPool`, `caServerName`, and the proxy.
@@ -275,6 +288,14 @@ impl Resolver {
             return Err(why.join("; "));
         }
         Ok(self)
+    }
+
+    /// The same at a CA where a failure costs nothing: the one given, else Let's Encrypt's staging
+    /// when the CA is its production.
+    pub fn rehearsal(&self, given: Option<&str>) -> Option<Self> {
+        let staging = (self.ca_server == PRODUCTION).then_some(STAGING);
+        let ca_server = given.or(staging).filter(|ca| *ca != self.ca_server)?;
+        Some(Self { ca_server: ca_server.to_owned(), ..self.clone() })
     }
 
     /// Whether the CA is known to issue only for names in the public DNS.

@@ -238,6 +238,20 @@ impl Store {
         Ok(records.iter().filter_map(format::state).collect())
     }
 
+    /// State records in which a person asks for something: those that there are, and each when it
+    /// is written.
+    pub fn asked(&self) -> BoxStream<'static, Id> {
+        let asked = |seen| match seen {
+            Seen::Put(record) => format::asks(&record),
+            Seen::Trouble(trouble) => {
+                tracing::warn!("state records cannot be watched: {trouble}");
+                None
+            }
+            Seen::Gone { .. } | Seen::Synced => None,
+        };
+        self.watch(Kind::State).filter_map(move |seen| std::future::ready(asked(seen))).boxed()
+    }
+
     /// The state as it is now, past any cache.
     pub async fn state(&self, id: &Id) -> Result<Option<Versioned<State>>, Error> {
         let record = self.get(Kind::State, id.as_str()).await?;

@@ -1,12 +1,13 @@
 //! `routecert`: the settings that Traefik does not have.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::build::address;
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
-use crate::config::{Grant, Own, Problem, SelfCheck, StoreKind};
+use crate::config::{Grant, Own, OwnResolver, Problem, SelfCheck, StoreKind};
 use crate::name::DomainPattern;
 
 pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
@@ -24,6 +25,9 @@ pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
     own.remove_after = typed.duration("removeAfter").unwrap_or(own.remove_after);
     own.host_hold = typed.duration("hostHold").unwrap_or(own.host_hold);
     own.allow_cross_namespace_hosts = typed.boolean("allowCrossNamespaceHosts").unwrap_or_default();
+    own.ari = typed.boolean("ari").unwrap_or(own.ari);
+    own.keep_keys = typed.boolean("keepKeys").unwrap_or(own.keep_keys);
+    own.resolvers = resolvers(root, typed, walk);
     own.grants = typed.items("grants").filter_map(|item| grant(item, walk)).collect();
     if let Some(namespace) = namespace(typed, "defaultTLSResourcesNamespace", walk) {
         own.default_tls_resources_namespace = Some(namespace);
@@ -36,6 +40,52 @@ pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
     }
     own.store = store(typed, walk);
     own
+}
+
+fn resolvers(root: &Typed, typed: &Typed, walk: &mut Walk) -> BTreeMap<String, OwnResolver> {
+    let all = typed.at("resolvers").into_iter().flat_map(Typed::entries);
+    all.filter(|(_, one)| !one.is_broken())
+        .map(|(name, one)| {
+            let own = OwnResolver {
+                ari: one.boolean("ari"),
+                rehearsal_ca_server: rehearsal(one, walk),
+                fallback_resolver: one.filled("fallbackResolver"),
+            };
+            check_fallback(root, name, one, &own, walk);
+            (name.clone(), own)
+        })
+        .collect()
+}
+
+fn rehearsal(one: &Typed, walk: &mut Walk) -> Option<String> {
+    let (field, given) = (one.at("rehearsalCaServer")?, one.filled("rehearsalCaServer")?);
+    let uri: Option<http::Uri> = given.parse().ok();
+    if uri.as_ref().and_then(http::Uri::scheme_str) == Some("https") {
+        return Some(given);
+    }
+    let message = "must be a URL that begins with https://";
+    walk.errors.push(Problem::at(&field.place, &field.key, message));
+    None
+}
+
+/// A resolver that is an object may come later; one that can never help is a mistake.
+fn check_fallback(root: &Typed, name: &str, one: &Typed, own: &OwnResolver, walk: &mut Walk) {
+    let (Some(field), Some(fallback)) = (one.at("fallbackResolver"), &own.fallback_resolver) else {
+        return;
+    };
+    if fallback == name {
+        let message = "names the resolver itself; name another one";
+        walk.errors.push(Problem::at(&field.place, &field.key, message));
+        return;
+    }
+    let known = root.at("certificatesResolvers").into_iter().flat_map(Typed::entries);
+    if !known.into_iter().any(|(other, _)| other == fallback) {
+        let message = format!(
+            "certificatesResolvers has no `{fallback}`; it helps only if a CertificateResolver of \
+             that name comes"
+        );
+        walk.warnings.push(Problem::at(&field.place, &field.key, message));
+    }
 }
 
 fn store(typed: &Typed, walk: &mut Walk) -> Option<StoreKind> {
@@ -128,6 +178,9 @@ impl Default for Own {
             remove_after: Duration::from_hours(24),
             host_hold: Duration::from_hours(168),
             allow_cross_namespace_hosts: false,
+            ari: true,
+            keep_keys: false,
+            resolvers: BTreeMap::new(),
             grants: Vec::new(),
             default_tls_resources_namespace: None,
             admin_address: ":9402".to_owned(),

@@ -2,7 +2,7 @@
 
 mod dns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
 use crate::config::{EntryPoint, Problem, Surroundings};
-use crate::resolver::{CaTrust, Challenges, Eab, HttpChallenge, MacKey, Resolver, TlsChallenge};
+use crate::resolver::{
+    CaTrust, Challenges, Eab, HttpChallenge, MacKey, Resolver, Setting, TlsChallenge,
+};
 
 const CERTIFICATES_HOURS: i64 = 2160;
 /// A century: far beyond any certificate, far from overflow.
@@ -150,9 +152,20 @@ impl<'a> Look<'a> {
                 .unwrap_or(CERTIFICATE_TIMEOUT),
             profile: self.acme.filled("profile"),
             challenges,
+            explicit: self.explicit(),
             obstacles: few(std::mem::take(&mut self.obstacles)),
             taken_out: BTreeMap::new(),
         })
+    }
+
+    fn explicit(&self) -> BTreeSet<Setting> {
+        let known = [
+            ("caServer", Setting::CaServer),
+            ("certificatesDuration", Setting::CertificatesDuration),
+            ("keyType", Setting::KeyType),
+        ];
+        let given = known.into_iter().filter(|(key, _)| self.acme.at(key).is_some());
+        given.map(|(_, setting)| setting).collect()
     }
 
     /// Something wrong that makes only this resolver unusable.

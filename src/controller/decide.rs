@@ -1,10 +1,6 @@
 //! For each certificate that may have changed: ask the plan, show the answer, take the step.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::Id;
 use crate::controller::adopt;
@@ -12,17 +8,19 @@ use crate::controller::copies::{Command, Place};
 use crate::controller::gc;
 use crate::controller::leader::Leader;
 use crate::controller::publish::News;
-use crate::controller::verdict;
+use crate::controller::{poll, queue, verdict};
 use crate::issue;
-use crate::issue::Job;
+use crate::order::Spec;
 use crate::plan;
-use crate::plan::{Decision, Held, Question, Step, Why};
-use crate::resolver::Resolver;
+use crate::plan::{Decision, Expected, Held, Question, Step, Wanted, Why};
+use crate::resolver::Setting;
 use crate::route::Key;
 use crate::world::{Holding, Want};
 
-/// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
-const WORKERS: usize = 32;
+/// What `certificatesDuration` is when nobody says.
+const NINETY_DAYS: std::time::Duration = std::time::Duration::from_hours(2160);
+/// Certificates that change together within so long are many at once.
+const TOGETHER: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) async fn dirty(leader: &mut Leader) {
     let now = (leader.settings.clock)();
@@ -31,10 +29,14 @@ pub(super) async fn dirty(leader: &mut Leader) {
         leader.wake_of.remove(&id);
         leader.dirty.ids.insert(id);
     }
+    leader.read_asked().await;
+    poll::take(leader, now).await;
     // What is done for one may be a reason to look at it again.
     while let Some(id) = leader.dirty.ids.pop_first() {
         decide(leader, &id, now).await;
     }
+    queue::start(leader, now);
+    poll::start(leader, now);
     for key in std::mem::take(&mut leader.dirty.routes) {
         tell_route(leader, &key);
     }
@@ -58,20 +60,23 @@ pub(super) async fn dirty(leader: &mut Leader) {
 
 async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     note_holding(leader, id, now);
-    let want = wanted(leader, id);
+    let want = leader.world.want(id).or_else(|| leader.wanted_last(id));
     let mut decision = ask(leader, id, want.as_ref(), now);
-    if decision.step == Step::Issue && decision.view.reason == Why::NotIssued {
+    note_change(leader, id, want.as_ref(), &decision, now);
+    if matches!(decision.step, Step::Issue(_)) && decision.view.reason == Why::NotIssued {
         decision.view.reason = Why::Issuing;
     }
     if let Some(told) = leader.records.told(id) {
         let message = &mut decision.view.message;
         *message = if message.is_empty() { told.to_owned() } else { format!("{message}; {told}") };
     }
-    show(leader, id, want.as_ref(), &decision);
-    fill_copies(leader, id, want.as_ref());
     let hold_ends = leader.records.hold_ends(id, leader.settings.config.own.host_hold);
     let hold_ends = hold_ends.filter(|end| now < *end);
     leader.wake(id, decision.wake.into_iter().chain(hold_ends).min());
+    wait_for_turn(leader, id, want.as_ref(), &mut decision, now);
+    poll::plan(leader, id, want.as_ref(), now);
+    show(leader, id, want.as_ref(), &decision);
+    fill_copies(leader, id, want.as_ref());
     if leader.busy.contains(id) {
         return;
     }
@@ -79,14 +84,17 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
         leader.wake(id, Some(until));
         return;
     }
-    if decision.step != Step::Issue {
+    if !matches!(decision.step, Step::Issue(_)) {
         leader.inherited.remove(id);
     }
     match decision.step {
         Step::Nothing if begin_to_tidy(leader, id) => {}
         Step::Nothing => store_wishes(leader, id).await,
-        Step::Issue if adopt::adopt(leader, id, want.as_ref()).await => {}
-        Step::Issue => begin(leader, id, want.as_ref(), now),
+        Step::Issue(_) => {
+            if adopt::adopt(leader, id, want.as_ref()).await {
+                leader.budget.leave(id);
+            }
+        }
         step => gc::act(leader, id, step, now).await,
     }
 }
@@ -97,7 +105,7 @@ fn note_holding(leader: &mut Leader, id: &Id, now: Timestamp) {
         Held::Certificate(facts) if facts.not_before <= now && now < facts.not_after => {
             Holding::Valid
         }
-        Held::Certificate(_) | Held::Unreadable(_) => Holding::Stale,
+        Held::Certificate(_) | Held::Unreadable(_) | Held::KeyMismatch => Holding::Stale,
         Held::Nothing => Holding::Nothing,
     };
     let changed = leader.world.note(id, holding);
@@ -105,40 +113,72 @@ fn note_holding(leader: &mut Leader, id: &Id, now: Timestamp) {
     leader.hold(id);
 }
 
-/// What routes want, or what a source that cannot be read wanted last.
-fn wanted(leader: &Leader, id: &Id) -> Option<Want> {
-    if let Some(want) = leader.world.want(id) {
-        return Some(want);
+/// One that is to be ordered waits for its turn, unless it is being worked on or was interrupted
+/// just now.
+fn wait_for_turn(
+    leader: &mut Leader,
+    id: &Id,
+    want: Option<&Want>,
+    decision: &mut Decision,
+    now: Timestamp,
+) {
+    let paused = leader.records.paused(id, now).is_some();
+    match (&decision.step, want) {
+        (Step::Issue(_), _) if leader.busy.contains(id) => {}
+        (Step::Issue(grounds), Some(want)) if !paused => {
+            queue::enter(leader, id, want, *grounds, now, &mut decision.view);
+        }
+        _ => leader.budget.leave(id),
     }
-    let state = leader.records.state(id)?;
-    if state.unused_since.is_some() || leader.is_listed(state) {
-        return None;
+}
+
+/// How many change together decides whether the next has to wait.
+fn note_change(
+    leader: &mut Leader,
+    id: &Id,
+    want: Option<&Want>,
+    decision: &Decision,
+    now: Timestamp,
+) {
+    let is_one =
+        matches!(decision.view.reason, Why::KeyTypeChanged | Why::CaChanged | Why::ProfileChanged)
+            || matches!(decision.step, Step::NoteChange(Some(_)));
+    if let Some(want) = want.filter(|_| is_one) {
+        let changing = leader.changing.entry(want.resolver.clone()).or_default();
+        changing.retain(|_, since| now < *since + TOGETHER);
+        changing.entry(id.clone()).or_insert(now);
     }
-    Some(Want {
-        owner: state.owner.clone(),
-        resolver: state.resolver.clone(),
-        names: state.names.clone(),
-        key_type: None,
-        routes: BTreeSet::new(),
-    })
 }
 
 fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decision {
     let resolver = want.and_then(|want| leader.world.resolver(&want.resolver));
-    let default = std::time::Duration::from_hours(2160);
+    let others = want.map(|want| leader.records.of_same_names(id, &want.resolver, &want.names));
+    let changing = want.and_then(|want| leader.changing.get(&want.resolver));
+    let crowd = changing.map_or(0, |all| all.keys().filter(|other| *other != id).count());
     plan::decide(&Question {
-        wanted: want.map(|want| &want.names),
+        wanted: want.map(|want| Wanted {
+            names: &want.names,
+            spec: resolver.map(|resolver| Spec::of(resolver, want.key_type)),
+        }),
         held: leader.records.held(id),
         state: leader.records.state(id),
-        certificates_duration: resolver.map_or(default, |one| one.certificates_duration),
+        of_same_names: &others.unwrap_or_default(),
+        crowd,
+        expected: Expected {
+            duration: resolver.map_or(NINETY_DAYS, |one| one.certificates_duration),
+            is_explicit: resolver
+                .is_some_and(|one| one.explicit.contains(&Setting::CertificatesDuration)),
+        },
+        has_fallback: want.is_some_and(|want| queue::fallback(leader, want).is_some()),
         remove_after: leader.settings.config.own.remove_after,
         host_hold: leader.settings.config.own.host_hold,
         now,
-        dice: dice(leader.records.held(id)),
+        dice: id.share(),
     })
 }
 
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {
+    warn_once(leader, want, decision);
     let shown = verdict::certificate(leader, id, want, &decision.view);
     let view = &decision.view;
     // What else is news of a route is told on its own.
@@ -146,12 +186,21 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
     leader.measure(id, shown.as_ref().map(|_| (view.ready, view.reason.as_str())));
     if shown.is_none() && leader.records.state(id).is_none() {
         leader.records.forget(id);
+        leader.budget.forget(id);
     } else {
         leader.records.show(id, view.clone());
     }
     tell(leader, News::Certificate { id: id.clone(), shown });
     let routes = want.filter(|_| has_news).into_iter().flat_map(|want| &want.routes);
     leader.dirty.routes.extend(routes.cloned());
+}
+
+/// What is about a resolver is told once, not for each of its certificates.
+fn warn_once(leader: &mut Leader, want: Option<&Want>, decision: &Decision) {
+    let (Some(want), Some(warning)) = (want, &decision.view.warning) else { return };
+    if leader.warned.insert((want.resolver.clone(), warning.clone())) {
+        tracing::warn!("resolver {}: {warning}", want.resolver);
+    }
 }
 
 fn tell_route(leader: &mut Leader, key: &Key) {
@@ -199,95 +248,16 @@ fn fill_copies(leader: &mut Leader, id: &Id, want: Option<&Want>) {
 /// Copies that were made, and kinds of routes that came, since the state was written.
 async fn store_wishes(leader: &mut Leader, id: &Id) {
     let Some(want) = leader.world.want(id) else { return };
-    let state = leader.records.state_with_wishes(id, &want, kinds(leader, id, &want));
+    let state = leader.records.state_with_wishes(id, &want, leader.kinds(id, &want));
     if let Some(state) = state {
         leader.write_state(id, state).await;
     }
 }
 
-/// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
-fn kinds(leader: &Leader, id: &Id, want: &Want) -> Vec<String> {
-    let known = leader.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
-    let hidden =
-        known.iter().map(String::as_str).filter(|kind| !leader.listings.are_complete(kind));
-    let wanting = want.routes.iter().map(|key| key.kind.as_str());
-    let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
-    kinds.into_iter().map(str::to_owned).collect()
-}
-
-fn begin(leader: &mut Leader, id: &Id, want: Option<&Want>, now: Timestamp) {
-    let Some(want) = want else { return };
-    let Some(resolver) = leader.world.resolver(&want.resolver) else {
-        leader.wake(id, Some(now + jiff::SignedDuration::from_hours(1)));
-        return;
-    };
-    let resolver =
-        Resolver { key_type: want.key_type.unwrap_or(resolver.key_type), ..resolver.clone() };
-    if want.names.iter().any(|name| leader.in_flight.contains_key(name)) {
-        leader.waiting.insert(id.clone());
-        return;
-    }
-    leader.in_flight.extend(want.names.iter().map(|name| (name.clone(), id.clone())));
-    let job = Job {
-        id: id.clone(),
-        owner: want.owner.clone(),
-        names: want.names.clone(),
-        kinds: kinds(leader, id, want),
-        resolver,
-        basis: leader.records.fingerprint(id),
-    };
-    start(leader, job, Work::Issue);
-}
-
 /// TXT records that an order left, and that could not be unset then.
 fn begin_to_tidy(leader: &mut Leader, id: &Id) -> bool {
-    let Some(state) = leader.records.state(id) else { return false };
-    let resolver = state.records.iter().find_map(|record| leader.world.resolver(&record.resolver));
-    let Some(resolver) = resolver else { return false };
-    let job = Job {
-        id: id.clone(),
-        owner: state.owner.clone(),
-        names: state.names.clone(),
-        kinds: state.kinds.clone(),
-        resolver: resolver.clone(),
-        basis: None,
-    };
-    start(leader, job, Work::Tidy);
+    let Some(job) = queue::tidying(leader, id) else { return false };
+    let (engine, clock) = (leader.engine.clone(), leader.settings.clock);
+    leader.work(id, async move { issue::tidy(&engine, &job, clock).await });
     true
-}
-
-enum Work {
-    Issue,
-    Tidy,
-}
-
-fn start(leader: &mut Leader, job: Job, work: Work) {
-    let id = job.id.clone();
-    leader.busy.insert(id.clone());
-    let engine = leader.engine.clone();
-    let (resolver, owner) = (&job.resolver.name, &job.owner);
-    let mut places_of = |queue: (String, Option<String>)| {
-        let places = leader.places.entry(queue);
-        Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORKERS))))
-    };
-    let all = places_of((resolver.clone(), None));
-    let own = places_of((resolver.clone(), Some(owner.clone())));
-    let clock = leader.settings.clock;
-    let task = leader.workers.spawn(async move {
-        // So that others wait for no more than what is under way, however many one has.
-        let _turn = own.acquire_owned().await;
-        let _place = all.acquire_owned().await;
-        match work {
-            Work::Issue => issue::drive(&engine, &job, clock).await,
-            Work::Tidy => issue::tidy(&engine, &job, clock).await,
-        }
-    });
-    leader.jobs.insert(task.id(), id);
-}
-
-/// The same for the same certificate, so that a restart does not move its renewal.
-fn dice(held: &Held) -> f64 {
-    let Held::Certificate(facts) = held else { return 0.0 };
-    let digits = facts.fingerprint.get(..4).unwrap_or("0");
-    f64::from(u16::from_str_radix(digits, 16).unwrap_or_default()) / 65536.0
 }

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use crate::cert::Id;
 use crate::controller::copies;
 use crate::controller::leader::Leader;
-use crate::order::{CopyRef, State};
+use crate::issue;
+use crate::issue::Revocation;
+use crate::order::{Changing, CopyRef, State};
 use crate::plan::{Held, Step};
 
 /// A removal that is withheld is looked at again: what withholds it is not about this certificate.
@@ -17,8 +19,15 @@ pub(super) async fn act(leader: &mut Leader, id: &Id, step: Step, now: Timestamp
         Step::NoteUsed => note_used(leader, id).await,
         Step::Remove => remove(leader, id, now).await,
         Step::Forget => forget(leader, id, now).await,
-        Step::Nothing | Step::Issue => {}
+        Step::NoteChange(changing) => note_change(leader, id, changing).await,
+        Step::Revoke { reason } => revoke(leader, id, reason, now),
+        Step::Nothing | Step::Issue(_) => {}
     }
+}
+
+async fn note_change(leader: &mut Leader, id: &Id, changing: Option<Changing>) {
+    let Some(state) = known(leader, id) else { return };
+    leader.write_state(id, State { changing, ..state }).await;
 }
 
 async fn note_unused(leader: &mut Leader, id: &Id, now: Timestamp) {
@@ -79,6 +88,7 @@ async fn forget(leader: &mut Leader, id: &Id, now: Timestamp) {
     match leader.engine.store.remove_state(id, &version).await {
         Ok(()) => {
             leader.records.forget(id);
+            leader.budget.forget(id);
             leader.hold(id);
         }
         Err(error) => {
@@ -101,6 +111,19 @@ fn known(leader: &Leader, id: &Id) -> Option<State> {
     let stored = leader.records.stored(id)?;
     match leader.records.held(id) {
         Held::Certificate(facts) => Some(State::new(&stored.owner, &stored.resolver, &facts.names)),
-        Held::Nothing | Held::Unreadable(_) => None,
+        Held::Nothing | Held::Unreadable(_) | Held::KeyMismatch => None,
     }
+}
+
+fn revoke(leader: &mut Leader, id: &Id, reason: Option<u8>, now: Timestamp) {
+    let Some(state) = leader.records.state(id) else { return };
+    let Some(resolver) = leader.world.resolver(&state.resolver).cloned() else {
+        let name = &state.resolver;
+        tracing::error!(names = %state.names, "not revoked: there is no resolver `{name}`");
+        again(leader, id, now);
+        return;
+    };
+    let revocation = Revocation { id: id.clone(), resolver, reason };
+    let engine = leader.engine.clone();
+    leader.work(id, async move { issue::revoke(&engine, &revocation).await });
 }

@@ -1,14 +1,16 @@
 //! Everything that a leader knows, and how each thing that happens changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::api::Object;
+use crate::budget::Budget;
 use crate::cert::Id;
 use crate::cluster::{Seen, Trouble};
 use crate::controller::Settings;
@@ -20,12 +22,16 @@ use crate::controller::resolvers::{ForWorld, Resolvers};
 use crate::issue::{Engine, Outcome};
 use crate::metrics::Standing;
 use crate::name::Name;
-use crate::order::State;
+use crate::order::{Polled, State};
+use crate::plan::Grounds;
 use crate::route::{Key, Refusal, Route};
 use crate::source;
 use crate::source::{Listing, Listings, What};
 use crate::store::{Change, Entry, Versioned};
-use crate::world::{Changed, Grants, Purpose, World};
+use crate::world::{Changed, Grants, Purpose, Want, World};
+
+/// Orders in flight at once at one CA: enough to keep it busy, few enough to be a good neighbour.
+const WORKERS: usize = 32;
 
 /// Gone with its lease: the next leader reads everything anew.
 pub(super) struct Leader {
@@ -59,9 +65,40 @@ pub(super) struct Leader {
     pub(super) complete: bool,
     pub(super) workers: JoinSet<Outcome>,
     pub(super) jobs: BTreeMap<tokio::task::Id, Id>,
-    /// By resolver, so that a CA that does not answer holds up nobody else's orders; and by resolver
-    /// and namespace, so that nobody stands in the queue with thousands.
-    pub(super) places: BTreeMap<(String, Option<String>), Arc<Semaphore>>,
+    /// What the CAs allow, and who waits for that.
+    pub(super) budget: Budget,
+    /// What those that wait are to be ordered for.
+    pub(super) grounds: BTreeMap<Id, Grounds>,
+    /// When the next of those that wait may have its turn.
+    pub(super) turn: Option<Timestamp>,
+    /// Certificates whose specification changed lately, by resolver, and when that was seen.
+    pub(super) changing: BTreeMap<String, BTreeMap<Id, Timestamp>>,
+    /// Warnings about resolvers that were told.
+    pub(super) warned: BTreeSet<(String, String)>,
+    pub(super) polls: Polls,
+    /// In whose records a person asks for something; they are read afresh.
+    pub(super) asked: BTreeSet<Id>,
+}
+
+/// When the CAs are asked next when to renew.
+#[derive(Debug, Default)]
+pub(super) struct Polls {
+    pub(super) due: BTreeSet<(Timestamp, Id)>,
+    pub(super) at: BTreeMap<Id, Timestamp>,
+    pub(super) running: BTreeSet<Id>,
+    /// About which nothing could be learnt, and when they are asked about again.
+    pub(super) not_before: BTreeMap<Id, Timestamp>,
+    /// Answers that were not looked at yet, with the certificate that each is about.
+    pub(super) told: Vec<(Id, String, Told)>,
+}
+
+/// What a CA said about when to renew.
+#[derive(Debug)]
+pub(super) enum Told {
+    Window(Polled),
+    /// It does not tell such things.
+    Nothing,
+    Trouble,
 }
 
 impl Leader {
@@ -79,6 +116,8 @@ impl Leader {
         let inherited = records.pending();
         let own = &settings.config.own;
         let mut world = World::new(&settings.config, &settings.namespace, Purpose::Act);
+        let mut budget = Budget::new(WORKERS);
+        budget.rebuild(records.states());
         if source::places(&settings.config).iter().any(|place| place.what == What::Resolvers) {
             world.learn(Grants::Unread);
         }
@@ -108,7 +147,13 @@ impl Leader {
             complete: false,
             workers: JoinSet::new(),
             jobs: BTreeMap::new(),
-            places: BTreeMap::new(),
+            budget,
+            grounds: BTreeMap::new(),
+            turn: None,
+            changing: BTreeMap::new(),
+            warned: BTreeSet::new(),
+            polls: Polls::default(),
+            asked: BTreeSet::new(),
             settings,
         }
     }
@@ -248,8 +293,39 @@ impl Leader {
         }
     }
 
+    /// Has a worker do something about the certificate, alone until it is done.
+    pub(super) fn work(&mut self, id: &Id, what: impl Future<Output = Outcome> + Send + 'static) {
+        self.busy.insert(id.clone());
+        let task = self.workers.spawn(what);
+        self.jobs.insert(task.id(), id.clone());
+    }
+
+    pub(super) fn take_asked(&mut self, id: Id) {
+        // What was done is written, and seen again.
+        self.asked.insert(id);
+    }
+
+    /// Reads the records in which a person asks for something.
+    pub(super) async fn read_asked(&mut self) {
+        let idle = |id: &Id| !self.busy.contains(id);
+        let ids: Vec<Id> = self.asked.iter().filter(|id| idle(id)).cloned().collect();
+        for id in ids {
+            self.asked.remove(&id);
+            match self.engine.store.state(&id).await {
+                Ok(state) => {
+                    self.records.replace_state(&id, state);
+                    self.records.unpause(&id);
+                    self.hold(&id);
+                }
+                Err(error) => tracing::warn!("certificate rc-{id}: {error}"),
+            }
+            self.dirty.ids.insert(id);
+        }
+    }
+
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
+        self.polls.running.remove(id);
         self.count(id, &outcome);
         self.records.tell(id, None);
         self.in_flight.retain(|_, holder| holder != id);
@@ -273,7 +349,14 @@ impl Leader {
                 self.records.put_state(id, state);
                 self.records.pause_until(id, until);
             }
-            Outcome::Tidied(state) => {
+            Outcome::Polled { ari_id, polled } => {
+                let told = polled.map_or(Told::Nothing, Told::Window);
+                self.polls.told.push((id.clone(), ari_id, told));
+            }
+            Outcome::NotPolled { ari_id } => {
+                self.polls.told.push((id.clone(), ari_id, Told::Trouble));
+            }
+            Outcome::Noted(state) | Outcome::Tidied(state) => {
                 self.records.unpause(id);
                 self.records.put_state(id, state);
             }
@@ -283,6 +366,10 @@ impl Leader {
             }
         }
         self.inherited.remove(id);
+        if let Some(state) = self.records.state(id) {
+            self.budget.note(id, state);
+        }
+        self.budget.ended(id);
         self.hold(id);
         self.dirty.ids.insert(id.clone());
     }
@@ -295,10 +382,13 @@ impl Leader {
             | Outcome::Failed(state)
             | Outcome::Waiting { state, .. }
             | Outcome::Tidied(state) => &state.value,
-            Outcome::Interrupted(_) => return,
+            Outcome::Interrupted(_)
+            | Outcome::Noted(_)
+            | Outcome::Polled { .. }
+            | Outcome::NotPolled { .. } => return,
         };
         let last = self.records.state(id).and_then(|known| known.orders.last());
-        let new = state.orders.iter().filter(|at| last.is_none_or(|last| *at > last));
+        let new = state.orders.iter().filter(|one| last.is_none_or(|last| one.at > last.at));
         metrics.ordered(&state.resolver, new.count());
         if let (Outcome::Failed(_), Some(failure)) = (outcome, state.failures.last()) {
             metrics.failed(&state.resolver, failure.kind.as_str());
@@ -338,6 +428,31 @@ impl Leader {
     /// Whether a route that wanted the certificate, if there were one, would be known.
     pub(super) fn is_listed(&self, state: &State) -> bool {
         self.listings.would_know(&state.kinds)
+    }
+
+    /// What a source that cannot be read wanted last.
+    pub(super) fn wanted_last(&self, id: &Id) -> Option<Want> {
+        let state = self.records.state(id)?;
+        if state.unused_since.is_some() || self.is_listed(state) {
+            return None;
+        }
+        Some(Want {
+            owner: state.owner.clone(),
+            resolver: state.resolver.clone(),
+            names: state.names.clone(),
+            key_type: None,
+            routes: BTreeSet::new(),
+        })
+    }
+
+    /// Kinds of the routes that want it; one that wanted it and cannot be read now still counts.
+    pub(super) fn kinds(&self, id: &Id, want: &Want) -> Vec<String> {
+        let known = self.records.state(id).map(|state| state.kinds.as_slice()).unwrap_or_default();
+        let hidden =
+            known.iter().map(String::as_str).filter(|kind| !self.listings.are_complete(kind));
+        let wanting = want.routes.iter().map(|key| key.kind.as_str());
+        let kinds: BTreeSet<&str> = wanting.chain(hidden).collect();
+        kinds.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) async fn write_state(&mut self, id: &Id, state: State) {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cert;
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
 use crate::metrics::Standing;
-use crate::order::{CopyRef, State};
+use crate::name::{Name, Names};
+use crate::order::{Ari, CopyRef, State};
 use crate::plan::{Held, View};
 use crate::store::{Entry, Versioned};
 use crate::world::{Grip, Hold, Want};
@@ -47,11 +49,19 @@ struct Record {
     copies: BTreeMap<Place, String>,
 }
 
+impl Record {
+    fn state(&self) -> Option<&Versioned<State>> {
+        self.state.as_ref()
+    }
+}
+
 /// Records of every certificate that is stored, wanted or remembered.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     /// Boxed: the nodes of a map that was filled in order are half empty.
     by_id: BTreeMap<Id, Box<Record>>,
+    /// Those whose state has the name.
+    by_name: BTreeMap<Name, BTreeSet<Id>>,
     /// What each copy was last asked to hold, so that it is asked once.
     asked: BTreeMap<Place, Asked>,
     /// Where each certificate was asked to be copied to.
@@ -87,6 +97,33 @@ impl Records {
         self.by_id.values().filter(|record| record.held.is_some()).count()
     }
 
+    pub(super) fn states(&self) -> impl Iterator<Item = (&Id, &State)> {
+        self.by_id.iter().filter_map(|(id, record)| Some((id, &record.state()?.value)))
+    }
+
+    /// Other certificates with a state that shares a name with these: of the same resolver, or of
+    /// exactly these names.
+    pub(super) fn ids_of_same_names(
+        &self,
+        id: &Id,
+        resolver: &str,
+        names: &Names,
+    ) -> BTreeSet<&Id> {
+        let sharing = names.iter().filter_map(|name| self.by_name.get(name)).flatten();
+        let fits = |other: &&Id| {
+            *other != id
+                && self
+                    .state(other)
+                    .is_some_and(|state| state.resolver == resolver || state.names.same_as(names))
+        };
+        sharing.filter(fits).collect()
+    }
+
+    pub(super) fn of_same_names(&self, id: &Id, resolver: &str, names: &Names) -> Vec<&State> {
+        let ids = self.ids_of_same_names(id, resolver, names);
+        ids.into_iter().filter_map(|other| self.state(other)).collect()
+    }
+
     /// Orders that an earlier leader left in flight.
     pub(super) fn pending(&self) -> BTreeSet<Id> {
         let pending = |record: &Record| {
@@ -114,7 +151,7 @@ impl Records {
     pub(super) fn fingerprint(&self, id: &Id) -> Option<String> {
         match self.held(id) {
             Held::Certificate(facts) => Some(facts.fingerprint.clone()),
-            Held::Nothing | Held::Unreadable(_) => None,
+            Held::Nothing | Held::Unreadable(_) | Held::KeyMismatch => None,
         }
     }
 
@@ -126,7 +163,7 @@ impl Records {
     pub(super) fn holding(&self, id: &Id, host_hold: Duration, now: Timestamp) -> Option<Hold> {
         let state = self.state(id)?;
         let first = state.issued.first()?.at;
-        let since = state.orders.first().map_or(first, |order| first.min(*order));
+        let since = state.orders.first().map_or(first, |order| first.min(order.at));
         let lapsed = self.hold_ends(id, host_hold).is_some_and(|end| end <= now);
         let grip = if lapsed { Grip::WhileClaimed } else { Grip::Firm };
         Some(Hold { since, namespace: state.owner.clone(), names: state.names.clone(), grip })
@@ -151,6 +188,7 @@ impl Records {
         let record = self.by_id.entry(entry.id).or_default();
         record.held = Some(match &entry.content {
             Ok(certificate) => Held::Certificate(certificate.facts().clone()),
+            Err(cert::Error::KeyMismatch) => Held::KeyMismatch,
             Err(error) => Held::Unreadable(error.to_string()),
         });
         record.stored = Some(Stored { owner: entry.owner, resolver: entry.resolver });
@@ -182,11 +220,36 @@ impl Records {
             let place = (copy.namespace.clone(), copy.name.clone());
             self.ours.entry(place).or_default().insert(copy.uid.clone());
         }
+        self.unname(id);
+        for name in state.iter().flat_map(|state| state.value.names.iter()) {
+            self.by_name.entry(name.clone()).or_default().insert(id.clone());
+        }
         self.by_id.entry(id.clone()).or_default().state = state;
+    }
+
+    fn unname(&mut self, id: &Id) {
+        let state = self.by_id.get(id).and_then(|record| record.state());
+        for name in state.into_iter().flat_map(|state| state.value.names.iter()) {
+            if let Some(ids) = self.by_name.get_mut(name) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.by_name.remove(name);
+                }
+            }
+        }
+    }
+
+    /// What a poll told that is not worth a write of its own.
+    pub(super) fn note_ari(&mut self, id: &Id, ari: Ari) {
+        let state = self.by_id.get_mut(id).and_then(|record| record.state.as_mut());
+        if let Some(state) = state {
+            state.value.ari = Some(ari);
+        }
     }
 
     /// Drops what is left of a certificate that nobody wants and that is not stored.
     pub(super) fn forget(&mut self, id: &Id) {
+        self.unname(id);
         self.by_id.remove(id);
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Inputs {
     /// Of the controller's namespace, those that may be credentials.
     pub(super) secrets: BoxStream<'static, Seen<Secret>>,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    /// Certificates in whose records a person asks for something.
+    pub(super) asked: BoxStream<'static, Id>,
     /// What is to be shown of orders that are under way.
     pub(super) told: mpsc::UnboundedReceiver<(Id, String)>,
 }
@@ -36,6 +38,7 @@ enum Turn {
     Store(Box<Change>),
     Secret(Box<Seen<Secret>>),
     Copy(Report),
+    Asked(Id),
     Told(Id, String),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
@@ -71,6 +74,8 @@ pub(super) async fn run(mut leader: Leader, mut inputs: Inputs) {
 async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
     let now = (leader.settings.clock)();
     let first = leader.wakes.first().map(|(at, _)| *at);
+    let poll = leader.polls.due.first().map(|(at, _)| *at);
+    let first = first.into_iter().chain(leader.turn).chain(poll).min();
     let wait = first.map(|at| at.duration_since(now).max(jiff::SignedDuration::ZERO));
     // Wake times are of the wall clock: looked at again at least once a minute, so that a
     // clock that was set is noticed.
@@ -80,6 +85,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
         change = inputs.certificates.next() => change.map(|change| Turn::Store(Box::new(change))),
         Some(seen) = inputs.secrets.next() => Some(Turn::Secret(Box::new(seen))),
         report = inputs.reports.recv() => report.map(Turn::Copy),
+        Some(id) = inputs.asked.next() => Some(Turn::Asked(id)),
         told = inputs.told.recv() => told.map(|(id, text)| Turn::Told(id, text)),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
@@ -92,6 +98,7 @@ fn take(leader: &mut Leader, turn: Turn) {
         Turn::Store(change) => leader.take_change(*change),
         Turn::Secret(seen) => leader.take_secret(*seen),
         Turn::Copy(report) => leader.take_report(report),
+        Turn::Asked(id) => leader.take_asked(id),
         Turn::Told(id, text) => leader.take_told(id, text),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}

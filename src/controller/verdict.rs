@@ -32,7 +32,7 @@ pub(super) fn certificate(
     let state = leader.records.state(id);
     let (owner, resolver, names) = match (want, state, held) {
         (Some(want), _, _) => (&want.owner, &want.resolver, &want.names),
-        (None, Some(state), Held::Certificate(_) | Held::Unreadable(_)) => {
+        (None, Some(state), held) if *held != Held::Nothing => {
             (&state.owner, &state.resolver, &state.names)
         }
         _ => return None,

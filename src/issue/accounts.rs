@@ -282,6 +282,11 @@ fn emails(contacts: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 fn hash(resolver: &Resolver) -> String {
+    account_name(resolver)
+}
+
+/// Name of the record of the account that the resolver orders by.
+pub fn account_name(resolver: &Resolver) -> String {
     let external = resolver.eab.as_ref().map(|eab| eab.kid.as_str());
     account_hash(&resolver.ca_server, external.unwrap_or_default())
 }

@@ -44,7 +44,7 @@ impl Records {
     }
 
     fn engine(&self, resolver: &Resolver) -> Result<Arc<dns::Engine>, Stop> {
-        let failed = |message: String| Stop::GiveUp { kind: FailureKind::Unreachable, message };
+        let failed = |message: String| Stop::give_up(FailureKind::Unreachable, message);
         let challenge = resolver.challenges.dns.as_ref();
         let challenge = challenge.ok_or_else(|| failed("there is no dnsChallenge".to_owned()))?;
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);

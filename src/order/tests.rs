@@ -14,9 +14,39 @@ fn fresh() -> State {
     State::new("shop", "le", &Names::new([Name::parse("a.x").unwrap()]).unwrap())
 }
 
+fn terms() -> Terms {
+    Terms {
+        spec: Spec {
+            ca: "c".to_owned(),
+            key_type: KeyType::Ec256,
+            profile: None,
+            explicit: Vec::new(),
+        },
+        cause: Cause::Other,
+        exemption: Exemption::None,
+        account: "a".to_owned(),
+        fallback: None,
+        rehearsal: false,
+    }
+}
+
+fn refused() -> Failure {
+    Failure {
+        at: at(1),
+        kind: FailureKind::Refused,
+        message: String::new(),
+        not_before: None,
+        ca: None,
+        names: Vec::new(),
+        tries: 0,
+        narrow: false,
+        rehearsal: false,
+    }
+}
+
 fn placed() -> State {
     let key = Key::generate(KeyType::Ec256).unwrap();
-    let event = Event::Placed { url: "o".into(), ca: "c".into(), key, at: at(0) };
+    let event = Event::Placed { url: "o".into(), key, at: at(0), terms: terms() };
     next(&fresh(), event, &ALL).0
 }
 
@@ -39,7 +69,7 @@ fn an_order_and_its_key_are_in_the_state_before_it_is_looked_at() {
     assert_eq!(state, fresh());
     let state = placed();
     assert_eq!(state.pending.as_ref().unwrap().url, "o");
-    assert_eq!(state.orders, [at(0)]);
+    assert_eq!(state.orders, [super::placed(at(0), &terms())]);
     leads_to(&state, Event::Begin, "Look");
 }
 
@@ -123,7 +153,7 @@ fn failed(names: &[&str], second: i64) -> Event {
 /// A new order, and how it proves its names, as its state says.
 fn place(state: &State, kinds: &[ChallengeKind], second: i64) -> (State, String) {
     let key = Key::generate(KeyType::Ec256).unwrap();
-    let event = Event::Placed { url: "o".into(), ca: "c".into(), key, at: at(second) };
+    let event = Event::Placed { url: "o".into(), key, at: at(second), terms: terms() };
     let state = next(state, event, kinds).0;
     let challenges = state.pending.as_ref().unwrap().challenges.iter();
     let told = challenges.map(|(name, kind)| format!("{name} {}", kind.as_str()));
@@ -211,11 +241,9 @@ fn a_token_that_is_none_is_refused_where_it_is_chosen() {
 #[test]
 fn a_stored_certificate_ends_the_order_and_forgets_the_failures() {
     let mut state = placed();
-    let failure =
-        Failure { at: at(1), kind: FailureKind::Refused, message: String::new(), not_before: None };
-    fail(&mut state, failure);
+    fail(&mut state, refused());
     let certificate = Certificate::self_signed(&state.names, at(2), 90).unwrap();
-    let state = leads_to(&state, Event::Stored { at: at(3), certificate }, "Done");
+    let state = leads_to(&state, Event::Stored { at: at(3), certificate, ari: None }, "Done");
     assert!(state.pending.is_none() && state.failures.is_empty());
     assert_eq!(state.issued.len(), 1);
 }
@@ -224,8 +252,88 @@ fn a_stored_certificate_ends_the_order_and_forgets_the_failures() {
 fn a_record_stays_small() {
     let mut state = placed();
     for second in 0..100 {
-        remember(&mut state.orders, at(second), KEEP_ORDERS);
+        remember(&mut state.orders, super::placed(at(second), &terms()), KEEP_ORDERS);
     }
     assert_eq!(state.orders.len(), KEEP_ORDERS);
-    assert_eq!(state.orders.last(), Some(&at(99)));
+    assert_eq!(state.orders.last().unwrap().at, at(99));
+}
+
+#[test]
+fn a_record_of_the_longest_names_and_messages_stays_within_64_kib() {
+    let long = |n: usize| format!("{n:03}.{}.{0}.{0}.{}.x", "a".repeat(61), "b".repeat(58));
+    let long: Vec<Name> = (0..100).map(|n| Name::parse(&long(n)).unwrap()).collect();
+    let mut state = State::new("shop", "le", &Names::new(long.clone()).unwrap());
+    let mut terms = terms();
+    terms.spec.ca = format!("https://{}", "c".repeat(100));
+    terms.account = "d".repeat(40);
+    for second in 0..40 {
+        remember(&mut state.orders, super::placed(at(second), &terms), KEEP_ORDERS);
+        let certificate = Facts {
+            names: state.names.clone(),
+            not_before: at(0),
+            not_after: at(1),
+            fingerprint: "e".repeat(64),
+            key_type: None,
+            ari_id: None,
+        };
+        count(&mut state, at(second), &certificate);
+    }
+    for _ in 0..40 {
+        let message = shown(&"\"".repeat(1000));
+        fail(&mut state, Failure { message, names: long.clone(), ..refused() });
+    }
+    let length = serde_json::to_string(&state).unwrap().len();
+    assert!(length <= 64 * 1024, "{length}");
+    assert_eq!(state.failed, 40);
+}
+
+#[test]
+fn due_renewals_do_not_make_the_others_forgotten() {
+    let mut state = fresh();
+    let facts = Certificate::self_signed(&state.names, at(0), 1).unwrap().facts().clone();
+    for second in 0..30 {
+        state = State { pending: placed().pending, ..state };
+        let cause = if second == 3 { Cause::Other } else { Cause::Due };
+        let terms = Some(Terms { cause, ..terms() });
+        state.pending = state.pending.map(|pending| Pending { terms, ..pending });
+        count(&mut state, at(second), &facts);
+    }
+    assert_eq!(state.issued.len(), KEEP_ISSUED);
+    assert_eq!(state.issued.first().unwrap().at, at(3));
+    assert_eq!(state.issued.last().unwrap().at, at(29));
+}
+
+#[test]
+fn a_rehearsal_comes_after_a_refusal_and_its_certificate_is_not_fetched() {
+    let mut state = fresh();
+    assert!(!needs_rehearsal(&state));
+    fail(&mut state, refused());
+    assert!(needs_rehearsal(&state));
+    let key = Key::generate(KeyType::Ec256).unwrap();
+    let terms = Terms { rehearsal: true, ..terms() };
+    let state = next(&state, Event::Placed { url: "o".into(), key, at: at(2), terms }, &ALL).0;
+    leads_to(&state, view(Status::Ready), "Finalize");
+    let mut state = leads_to(&state, view(Status::Valid), "Place");
+    assert!(state.pending.is_none() && !needs_rehearsal(&state));
+    fail(&mut state, refused());
+    assert!(needs_rehearsal(&state), "the CA itself refused again");
+    let kind = FailureKind::Unreachable;
+    fail(&mut state, Failure { kind, rehearsal: true, ..refused() });
+    assert!(!needs_rehearsal(&state), "where no rehearsal can be held none is waited for");
+}
+
+#[test]
+fn what_a_person_asks_for_is_readable_and_needs_no_more_than_it_says() {
+    let at = "2027-01-15T08:00:00Z".parse().unwrap();
+    for (json, asked) in [
+        (r#"{"what":"renew","at":"2027-01-15T08:00:00Z"}"#, Asked::Renew { at, force: false }),
+        (
+            r#"{"what":"revoke","at":"2027-01-15T08:00:00Z","reason":1}"#,
+            Asked::Revoke { at, reason: Some(1) },
+        ),
+    ] {
+        assert_eq!(serde_json::from_str::<Asked>(json).unwrap(), asked);
+    }
+    let without = serde_json::to_value(fresh()).unwrap();
+    assert_eq!(without.get("asked"), None);
 }

@@ -5,6 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::name::Name;
+use crate::order::{Failure, FailureKind, Issued};
 
 /// What is known of one certificate.
 #[derive(Debug, Clone)]
@@ -31,13 +32,24 @@ fn names() -> impl Strategy<Value = Names> {
 fn held() -> impl Strategy<Value = Held> {
     let facts = (names(), moment(-3000..1), 1..3000i64).prop_map(|(names, not_before, hours)| {
         let not_after = not_before + SignedDuration::from_hours(hours);
-        Held::Certificate(Facts { names, not_before, not_after, fingerprint: "f".to_owned() })
+        certificate(names, not_before, not_after, "f")
     });
     prop_oneof![
         1 => Just(Held::Nothing),
         1 => Just(Held::Unreadable("no key".to_owned())),
         4 => facts,
     ]
+}
+
+fn certificate(
+    names: Names,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    fingerprint: &str,
+) -> Held {
+    let (key_type, ari_id) = (None, None);
+    let fingerprint = fingerprint.to_owned();
+    Held::Certificate(Facts { names, not_before, not_after, fingerprint, key_type, ari_id })
 }
 
 fn state() -> impl Strategy<Value = State> {
@@ -50,8 +62,17 @@ fn state() -> impl Strategy<Value = State> {
         |(names, failures, mut issued, unused_since, removed_at)| {
             issued.sort();
             let life = SignedDuration::from_hours(2160);
-            let failure =
-                |(at, kind, not_before)| Failure { at, kind, not_before, message: "no".to_owned() };
+            let failure = |(at, kind, not_before)| Failure {
+                at,
+                kind,
+                not_before,
+                message: "no".to_owned(),
+                ca: None,
+                names: Vec::new(),
+                tries: 0,
+                narrow: false,
+                rehearsal: false,
+            };
             State {
                 failures: failures.into_iter().map(failure).collect(),
                 issued: issued.into_iter().map(|at| issuance(at, at + life)).collect(),
@@ -64,7 +85,7 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 fn issuance(at: Timestamp, not_after: Timestamp) -> Issued {
-    Issued { at, not_after, fingerprint: "f".to_owned() }
+    Issued { at, not_after, fingerprint: "f".to_owned(), terms: None }
 }
 
 fn situation() -> impl Strategy<Value = Situation> {
@@ -80,10 +101,13 @@ fn situation() -> impl Strategy<Value = Situation> {
 impl Situation {
     fn decide(&self) -> Decision {
         decide(&Question {
-            wanted: self.wanted.as_ref(),
+            wanted: self.wanted.as_ref().map(|names| Wanted { names, spec: None }),
             held: &self.held,
             state: self.state.as_ref(),
-            certificates_duration: Duration::from_hours(2160),
+            of_same_names: &[],
+            crowd: 0,
+            expected: Expected { duration: Duration::from_hours(2160), is_explicit: true },
+            has_fallback: false,
             remove_after: Duration::from_hours(24),
             host_hold: Duration::from_hours(168),
             now: now(),
@@ -100,7 +124,7 @@ impl Situation {
         let names = self.wanted.clone().or(facts);
         let fresh = names.map(|names| State::new("shop", "le", &names));
         match step {
-            Step::Nothing => {}
+            Step::Nothing | Step::NoteChange(_) | Step::Revoke { .. } => {}
             Step::Forget => self.state = None,
             Step::NoteUnused => {
                 let state = self.state.or(fresh);
@@ -115,16 +139,14 @@ impl Situation {
                 let removed = |state| State { removed_at: Some(now()), pending: None, ..state };
                 self.state = self.state.map(removed);
             }
-            Step::Issue => {
+            Step::Issue(_) => {
                 let names = self.wanted.clone().unwrap();
                 let not_after = now() + SignedDuration::from_hours(2160);
                 let mut state = self.state.or(fresh).unwrap();
                 state.issued.push(issuance(now(), not_after));
                 (state.failures, state.pending) = (Vec::new(), None);
                 self.state = Some(state);
-                let fingerprint = "g".to_owned();
-                self.held =
-                    Held::Certificate(Facts { names, not_before: now(), not_after, fingerprint });
+                self.held = certificate(names, now(), not_after, "g");
             }
         }
         self
@@ -148,13 +170,13 @@ proptest! {
                 break;
             }
             prop_assert!(!steps.contains(&step), "{step:?} after {steps:?}: {now:?}");
-            steps.push(step);
+            steps.push(step.clone());
             now = now.after(step);
         }
         let noted = steps.iter().filter(|step| **step != Step::NoteUsed).count();
         prop_assert!(noted <= 1, "{steps:?}");
         let wants = now.wanted.is_some();
-        let unasked = steps.iter().any(|step| matches!(step, Step::Issue | Step::NoteUsed));
+        let unasked = steps.iter().any(|step| matches!(step, Step::Issue(_) | Step::NoteUsed));
         prop_assert!(wants || !unasked, "{steps:?}");
     }
 

@@ -1,6 +1,6 @@
 //! Facts about what a resolver can prove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cert::KeyType;
@@ -27,6 +27,7 @@ fn resolver(challenges: Challenges) -> Resolver {
         certificate_timeout: Duration::from_secs(30),
         profile: None,
         challenges,
+        explicit: BTreeSet::new(),
         obstacles: Vec::new(),
         taken_out: BTreeMap::new(),
     }

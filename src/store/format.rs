@@ -70,6 +70,13 @@ pub(super) fn of_state(id: &Id, state: &State) -> Record {
     }
 }
 
+/// Whose record it is, if a person asks for something in it.
+pub(super) fn asks(record: &Record) -> Option<Id> {
+    let word = b"\"asked\"";
+    let asks = record.data.get(STATE)?.windows(word.len()).any(|part| part == word);
+    asks.then(|| Id::from_object_name("", &record.name))?
+}
+
 /// `None`: not a state record at all.
 pub(super) fn state(record: &Record) -> Option<Result<(Id, Versioned<State>), Error>> {
     let id = Id::from_object_name("", &record.name)?;

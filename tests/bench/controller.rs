@@ -243,8 +243,8 @@ impl Certificates {
         state.kinds = vec![kind(number).as_str().to_owned()];
         let facts = certificate.facts();
         let (at, not_after) = (facts.not_before, facts.not_after);
-        state.issued = vec![Issued { at, fingerprint: facts.fingerprint.clone(), not_after }];
-        state.orders = vec![at];
+        state.issued =
+            vec![Issued { at, fingerprint: facts.fingerprint.clone(), not_after, terms: None }];
         let data = serde_json::to_string(&state).unwrap();
         let data = json!({"state.json": BASE64.encode(data.as_bytes())});
         let name = format!("routecert-state-{id}");

@@ -27,7 +27,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
             &["copies", "journal", "lease", "publish"],
             &["records", "resolvers"],
             &["leader"],
-            &["adopt", "gc", "verdict"],
+            &["adopt", "gc", "poll", "queue", "verdict"],
             &["decide"],
             &["run"],
         ],

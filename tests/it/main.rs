@@ -60,6 +60,7 @@ mod tenants;
 mod tidy;
 mod usage;
 mod wishes;
+mod year;
 
 use parts::cluster::Cluster;
 use parts::stand::Stand;

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod faults;
 pub mod front;
 pub mod keys;
+pub mod lets_encrypt;
 pub mod named;
 pub mod process;
 pub mod routecert;

@@ -120,7 +120,7 @@ const PROMETHEUS: &[Field] = &[
 pub(super) const OWN: &[Field] = &[
     on("adminAddress", Text, "`/livez`, `/readyz` and `/metrics`.").or(":9402"),
     on("allowCrossNamespaceHosts", Bool, "A host may be used by several namespaces."),
-    later("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
+    on("ari", Bool, "Ask the CA when to renew (RFC 9773).").or("true"),
     on("certificatesNamespace", Text, "Where certificates are kept.").or("routecert-certs"),
     on("controllerNamespace", Text, "Where accounts and state are kept; by default the Pod's own."),
     on(
@@ -130,10 +130,10 @@ pub(super) const OWN: &[Field] = &[
     ),
     on("grants", List(&Section(GRANT)), "Who may have which names, before holding and age."),
     on("hostHold", Duration, "How long a host stays its last owner's.").or("168h"),
-    later("keepKeys", Bool, "Renew with the same key."),
+    on("keepKeys", Bool, "Renew with the same key."),
     later("providedBeforeExpired", Bool, "Prefer provided certificates to expired ones."),
     on("removeAfter", Duration, "How long a certificate outlives its last route.").or("24h"),
-    later("resolvers", Named(&Section(OWN_RESOLVER)), "More about resolvers, by name."),
+    on("resolvers", Named(&Section(OWN_RESOLVER)), "More about resolvers, by name."),
     on(
         "selfCheck",
         Section(SELF_CHECK),
