@@ -113,7 +113,7 @@ impl Look<'_> {
         if provider.gone {
             found.push(format!("the service of {} has shut down", provider.name));
         } else if !provider.built {
-            found.push(format!("this version cannot carry it out yet with {}", provider.name));
+            found.push(format!("{} is not built into this version yet", provider.name));
         }
         let missing = match credentials {
             Credentials::Given(env) => provider.missing(|name| env.contains_key(name)),
