@@ -244,14 +244,13 @@ fn sections_of_traefik_without_use_give_one_warning() {
 #[test]
 fn keys_that_are_not_honoured_yet_give_one_warning() {
     let keys = "preferredChain: x, profile: shortlived, emailAddresses: [b@c.d]";
-    let own = "routecert: {store: file, hostHold: 1h, providedBeforeExpired: true, grants: [{namespaces: [a], domains: ['*.b']}]}\n";
+    let own = "routecert: {hostHold: 1h, providedBeforeExpired: true, grants: [{namespaces: [a], domains: ['*.b']}]}\n";
     let found = warnings(&(with_acme(keys) + own));
     assert_eq!(found.len(), 1, "{found:#?}");
     for key in [
         "acme.preferredChain",
         "acme.profile",
         "acme.emailAddresses",
-        "routecert.store",
         "routecert.providedBeforeExpired",
     ] {
         assert!(found[0].contains(key), "{key}");
