@@ -64,12 +64,12 @@ pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: Cancellat
     let settings = Arc::new(settings);
     let work = |fence| lead(Arc::clone(&settings), fence, stop.clone());
     match (settings.store.fence(), &settings.client) {
-        (Some(fence), _) => lease::until_stopped(&stop, work(fence)).await,
+        (Some(fence), _) => Box::pin(lease::until_stopped(&stop, work(fence))).await,
         (None, Some(client)) => {
             let me = settings.identity.clone();
             let mut lease =
                 lease::Lease::new(client.clone(), &settings.namespace, me, settings.clock);
-            lease.lead(&stop, work).await;
+            Box::pin(lease.lead(&stop, work)).await;
         }
         (None, None) => tracing::error!("there is neither a cluster nor a file to keep records in"),
     }
