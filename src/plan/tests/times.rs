@@ -138,7 +138,7 @@ fn a_window_moved_into_the_past_is_acted_on_at_once_and_once() {
     let window = Window { start: at("2026-01-09T23:00:00Z"), end: at("2026-01-09T23:30:00Z") };
     let polled = Polled { window, retry_after: None };
     let ari = learn(None, "one", Some(polled), at(now), 0.5);
-    let mut state = State { ari: ari.clone(), ..state() };
+    let mut state = State { ari, ..state() };
     state.issued = vec![issued("2026-01-01T00:00:00Z", Cause::Other)];
     let decision = ask(Wanted::Yes, &held(), Some(&state), now);
     check(&decision, ISSUE, Why::WindowOpen, Some("2026-03-31T23:59:59Z"));
