@@ -294,7 +294,8 @@ impl Year {
         self.budget.enter(ticket);
         // A ticket may lose its exemption while it waits: looked at again as the controller does.
         let expected = self.budget.expected(&self.all[index].id.clone(), self.now);
-        let again = expected.unwrap_or(self.now + seconds(1800)).max(self.now + seconds(60));
+        let again =
+            expected.unwrap_or_else(|| self.now + seconds(1800)).max(self.now + seconds(60));
         self.push(again, Event::Look(index));
     }
 
@@ -534,10 +535,6 @@ impl Year {
 fn a_year_of_ten_thousand_certificates_meets_no_limit_and_no_expiry() {
     let year = Year::new().run();
     let seen = &year.seen;
-    println!(
-        "{} issued, {} in their window, {} failures, {} replaced after a revocation, the slowest in {}",
-        seen.issued, seen.in_window, seen.failed, seen.replaced, seen.slowest
-    );
     let refusals = &year.ca.refusals;
     assert!(refusals.is_empty(), "{} refusals, first {:?}", refusals.len(), refusals.first());
     assert!(seen.late.is_empty(), "{} late, first {:?}", seen.late.len(), seen.late.first());
