@@ -11,6 +11,7 @@ mod poll;
 mod publish;
 mod queue;
 mod records;
+mod removals;
 mod resolvers;
 mod run;
 mod verdict;
@@ -32,6 +33,8 @@ use crate::metrics::Metrics;
 use crate::source;
 use crate::store;
 use crate::store::{Store, Table};
+
+pub use lease::NAME as LEASE;
 
 /// What a controller is made of.
 #[derive(Clone)]
@@ -142,6 +145,7 @@ async fn begin(
         reports: reported,
         asked: store.asked(),
         told: is_told,
+        let_go: store.let_go(),
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let txt = Arc::new(Records::new(settings.environment.clone()));

@@ -9,6 +9,7 @@ mod ari;
 mod asked;
 mod choice;
 mod terms;
+mod wish;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ pub use ari::{Ari, Polled, Window, after_error, learn};
 pub use asked::Asked;
 pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
+pub use wish::{Declined, ask, outcome};
 
 pub use crate::http::shown;
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use kube::Client;
 
 use crate::cert;
@@ -24,7 +25,8 @@ use crate::cert::{Certificate, Id, Key};
 use crate::challenge::Answer;
 use crate::cluster::{Fence, Seen, Trouble, explain};
 use crate::name::Names;
-use crate::order::State;
+use crate::order;
+use crate::order::{Asked, Declined, State};
 use crate::store::cluster::Cluster;
 use crate::store::files::Files;
 use crate::store::record::{Kind, Record};
@@ -33,6 +35,9 @@ pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
 pub use files::{AcmeJson, Found, Unusable};
 pub use format::account_hash;
 pub use table::Table;
+
+/// The leader may write the same record meanwhile, a few times.
+const MAX_TRIES: u32 = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -89,6 +94,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Of a certificate that has no record yet; `None`: it has no content either.
+    fn into_state(self) -> Option<State> {
+        let content = self.content.ok()?;
+        Some(State::new(&self.owner, &self.resolver, &content.facts().names))
+    }
+
     /// An entry that is served and nothing more, for tests of those who serve.
     #[cfg(test)]
     pub(crate) fn bare(id: Id, content: Result<Certificate, cert::Error>, version: &str) -> Self {
@@ -252,6 +263,23 @@ impl Store {
         self.watch(Kind::State).filter_map(move |seen| std::future::ready(asked(seen))).boxed()
     }
 
+    /// Until when certificates became unused that a person lets go, whenever it is said.
+    pub fn let_go(&self) -> BoxStream<'static, Timestamp> {
+        let said = |seen| match seen {
+            Seen::Put(record) => format::let_go(&record),
+            Seen::Gone { .. } | Seen::Synced | Seen::Trouble(_) => None,
+        };
+        self.watch(Kind::Removal).filter_map(move |seen| std::future::ready(said(seen))).boxed()
+    }
+
+    /// Lets go what became unused until then; what was let go before stays so.
+    pub async fn put_let_go(&self, until: Timestamp) -> Result<(), Error> {
+        let there = self.get(Kind::Removal, format::REMOVAL).await?;
+        let until = there.as_ref().and_then(format::let_go).max(Some(until)).unwrap_or(until);
+        let version = there.map(|record| record.version);
+        self.put(format::of_removal(until), version.as_deref()).await.map(drop)
+    }
+
     /// The state as it is now, past any cache.
     pub async fn state(&self, id: &Id) -> Result<Option<Versioned<State>>, Error> {
         let record = self.get(Kind::State, id.as_str()).await?;
@@ -267,6 +295,47 @@ impl Store {
         version: Option<&str>,
     ) -> Result<String, Error> {
         self.put(format::of_state(id, state), version).await
+    }
+
+    /// Puts a wish into the record of a certificate, and returns the record with it, or as it is and
+    /// why nothing was written. `None`: there is no such certificate.
+    pub async fn ask(
+        &self,
+        id: &Id,
+        wish: &Asked,
+    ) -> Result<Option<Result<State, (State, Declined)>>, Error> {
+        let mut tries = 0;
+        loop {
+            let there = self.state(id).await?;
+            let version = there.as_ref().map(|it| it.version.clone());
+            let state = match there {
+                Some(there) => Some(there.value),
+                None => self.certificate(id).await?.and_then(Entry::into_state),
+            };
+            let Some(state) = state else { return Ok(None) };
+            let asked = match order::ask(&state, wish.clone()) {
+                Ok(asked) => asked,
+                Err(declined) => return Ok(Some(Err((state, declined)))),
+            };
+            match self.put_state(id, &asked, version.as_deref()).await {
+                Err(Error::Conflict { .. }) if tries < MAX_TRIES => tries += 1,
+                put => return put.map(|_| Some(Ok(asked))),
+            }
+        }
+    }
+
+    /// The state of one certificate, again at each change, for ever. `None`: there is none.
+    pub fn state_of(&self, id: &Id) -> BoxStream<'static, Option<State>> {
+        let wanted = id.clone();
+        let state = move |seen| match seen {
+            Seen::Put(record) => {
+                let (id, state) = format::state(&record)?.ok()?;
+                (id == wanted).then_some(Some(state.value))
+            }
+            Seen::Gone { name, .. } => (name == wanted.as_str()).then_some(None),
+            Seen::Synced | Seen::Trouble(_) => None,
+        };
+        self.watch(Kind::State).filter_map(move |seen| std::future::ready(state(seen))).boxed()
     }
 
     /// Forgets a record whose certificate has been gone for long.

@@ -6,18 +6,21 @@ mod print;
 mod read;
 mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use kube::Client;
 use serde::Serialize;
 
 use crate::api::{AcmeCertificate, LastError};
+use crate::cert::Id;
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
 use crate::cli::{Configuration, Failure, api_server, understood};
 use crate::cluster;
 use crate::config::KubernetesCrd;
+use crate::store::CERTIFICATE_PREFIX;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -80,6 +83,27 @@ struct Route {
     message: String,
     /// `NAMESPACE/NAME` of the certificates that serve it.
     certificates: Vec<String>,
+}
+
+/// What words on the command line come to.
+pub(super) enum Named {
+    /// It need not be there.
+    Certificate { namespace: Option<String>, id: Id },
+    /// Certificates of a route that is there.
+    OfRoutes(BTreeSet<Id>),
+}
+
+/// Which certificates the words name, a certificate or a route.
+pub(super) async fn named(client: &Client, words: &[String]) -> Result<Named, Failure> {
+    let id = |name: &str| Id::from_object_name(CERTIFICATE_PREFIX, name);
+    let ask = Ask::parse(words, None)?;
+    if let Ask::Certificate { namespace, name } = &ask
+        && let Some(id) = id(name)
+    {
+        return Ok(Named::Certificate { namespace: namespace.clone(), id });
+    }
+    let status = Reader { client: client.clone() }.read(&ask).await?;
+    Ok(Named::OfRoutes(status.certificates.iter().filter_map(|it| id(&it.name)).collect()))
 }
 
 impl Arguments {

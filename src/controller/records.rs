@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert;
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
+use crate::controller::removals::Removals;
 use crate::metrics::Standing;
 use crate::name::{Name, Names};
 use crate::order::{Ari, CopyRef, State};
@@ -68,6 +69,7 @@ pub(super) struct Records {
     inherited: bool,
     /// UIDs of every copy that we made.
     ours: BTreeMap<Place, BTreeSet<String>>,
+    pub(super) removals: Removals,
 }
 
 impl Records {
@@ -218,7 +220,10 @@ impl Records {
         for name in state.iter().flat_map(|state| state.value.names.iter()) {
             self.by_name.entry(name.clone()).or_default().insert(id.clone());
         }
-        self.by_id.entry(id.clone()).or_default().state = state;
+        let record = self.by_id.entry(id.clone()).or_default();
+        let (before, now) = (record.state.as_ref(), state.as_ref());
+        self.removals.note(id, before.map(|it| &it.value), now.map(|it| &it.value));
+        record.state = state;
     }
 
     fn unname(&mut self, id: &Id) {
@@ -244,6 +249,7 @@ impl Records {
     /// Drops what is left of a certificate that nobody wants and that is not stored.
     pub(super) fn forget(&mut self, id: &Id) {
         self.unname(id);
+        self.removals.note(id, self.state(id).cloned().as_ref(), None);
         self.by_id.remove(id);
     }
 

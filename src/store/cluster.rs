@@ -97,7 +97,9 @@ impl Cluster {
     pub(super) fn namespace(&self, kind: Kind) -> &str {
         match kind {
             Kind::Certificate | Kind::Challenges => &self.certificates_namespace,
-            Kind::State | Kind::Account | Kind::Foreign => &self.controller_namespace,
+            Kind::State | Kind::Account | Kind::Foreign | Kind::Removal => {
+                &self.controller_namespace
+            }
         }
     }
 

@@ -1,0 +1,152 @@
+//! Where the records are that a controller reads, and what a person lacks to write there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+
+use crate::cert::Id;
+use crate::cli::{Configuration, Failure, api_server, say, understood};
+use crate::cluster;
+use crate::config::{Config, KubernetesCrd};
+use crate::controller::LEASE;
+use crate::order::{Asked, Declined, State};
+use crate::store::{Error, Store};
+
+/// Arguments that say where.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The controller's namespace; without it the configuration's, else the kubeconfig's
+    #[arg(long, value_name = "NAMESPACE")]
+    controller_namespace: Option<String>,
+    /// How to reach the API server; without it KUBECONFIG or the Pod's own account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    configuration: Configuration,
+}
+
+/// The records of one installation.
+pub(super) struct Records {
+    store: Store,
+    pub(super) client: Client,
+    /// The controller's.
+    pub(super) namespace: String,
+}
+
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?.block_on(work)
+}
+
+impl Place {
+    pub(super) async fn open(
+        &self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Records, Failure> {
+        let config = self.config(environment)?;
+        let server = config.as_ref().map_or_else(KubernetesCrd::default, api_server);
+        let connected = cluster::connect(self.kubeconfig.as_deref(), &server).await;
+        let cluster = connected.map_err(|error| Failure::Configuration(error.to_string()))?;
+        let own = config.map(|config| config.own);
+        let certificates = own.as_ref().map(|own| own.certificates_namespace.clone());
+        let configured = own.and_then(|own| own.controller_namespace);
+        let given = self.controller_namespace.clone().or(configured);
+        let namespace = given.unwrap_or(cluster.namespace);
+        let certificates = certificates.unwrap_or_else(|| "routecert-certs".to_owned());
+        let store = Store::in_cluster(cluster.client.clone(), &certificates, &namespace);
+        Ok(Records { store, client: cluster.client, namespace })
+    }
+
+    /// A configuration may say where; none is needed.
+    fn config(&self, environment: &BTreeMap<String, String>) -> Result<Option<Config>, Failure> {
+        if self.configuration.is_nothing(environment) {
+            return Ok(None);
+        }
+        understood(&self.configuration, environment).map(|(config, _)| Some(config))
+    }
+}
+
+impl Records {
+    /// `Err`: the wish changes nothing, and why.
+    pub(super) async fn ask(
+        &self,
+        id: &Id,
+        wish: &Asked,
+    ) -> Result<Result<State, (State, Declined)>, Failure> {
+        let asked = self.store.ask(id, wish).await.map_err(|error| self.failed(&error))?;
+        asked.ok_or_else(|| self.no_such(id))
+    }
+
+    pub(super) async fn state(&self, id: &Id) -> Result<Option<State>, Failure> {
+        let state = self.store.state(id).await.map_err(|error| self.failed(&error))?;
+        Ok(state.map(|state| state.value))
+    }
+
+    /// All that can be read.
+    pub(super) async fn states(&self) -> Result<Vec<(Id, State)>, Failure> {
+        let states = self.store.states().await.map_err(|error| self.failed(&error))?;
+        let mut all = Vec::new();
+        for state in states {
+            match state {
+                Ok((id, state)) => all.push((id, state.value)),
+                Err(error) => say(&error.to_string()),
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn changes(&self, id: &Id) -> BoxStream<'static, State> {
+        self.store.state_of(id).filter_map(std::future::ready).boxed()
+    }
+
+    pub(super) async fn let_go(&self, until: Timestamp) -> Result<(), Failure> {
+        self.store.put_let_go(until).await.map_err(|error| self.failed(&error))
+    }
+
+    fn no_such(&self, id: &Id) -> Failure {
+        let namespace = &self.namespace;
+        Failure::Failed(format!(
+            "there is no record of rc-{id} in namespace {namespace}. If the controller's is another \
+             one, name it with --controller-namespace"
+        ))
+    }
+
+    /// Whoever may not is told what it takes.
+    fn failed(&self, error: &Error) -> Failure {
+        let Error::Forbidden { .. } = error else { return Failure::Failed(error.to_string()) };
+        let namespace = &self.namespace;
+        Failure::Failed(format!(
+            "{error}\nIt takes a right to the Secrets of {namespace}, the controller's namespace:\n  \
+             kubectl create role routecert-by-hand -n {namespace} \
+             --verb=get,list,watch,create,update --resource=secrets\n  \
+             kubectl create rolebinding routecert-by-hand -n {namespace} --role=routecert-by-hand \
+             --user=NAME"
+        ))
+    }
+
+    /// Who may not read the Lease is not told.
+    pub(super) async fn warn_if_nobody_leads(&self) {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let Ok(lease) = api.get_opt(LEASE).await else { return };
+        if !lease.is_some_and(|lease| is_held(&lease, Timestamp::now())) {
+            say(&format!(
+                "no controller leads now in namespace {}: it is done when one does",
+                self.namespace
+            ));
+        }
+    }
+}
+
+fn is_held(lease: &Lease, now: Timestamp) -> bool {
+    let Some(spec) = &lease.spec else { return false };
+    let held = spec.holder_identity.as_deref().is_some_and(|holder| !holder.is_empty());
+    let seconds = i64::from(spec.lease_duration_seconds.unwrap_or_default());
+    let renewed = spec.renew_time.as_ref().map(|time| time.0);
+    held && renewed.is_some_and(|at| now.duration_since(at).as_secs() <= seconds)
+}
