@@ -24,7 +24,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
     (
         "controller",
         &[
-            &["copies", "journal", "lease", "publish"],
+            &["copies", "journal", "lease", "publish", "removals"],
             &["records", "resolvers"],
             &["leader"],
             &["adopt", "gc", "poll", "queue", "verdict"],
