@@ -11,7 +11,6 @@ mod poll;
 mod publish;
 mod queue;
 mod records;
-mod removals;
 mod resolvers;
 mod run;
 mod verdict;
@@ -135,6 +134,7 @@ async fn begin(
     } else {
         tasks.spawn(publish::log(receiver));
     }
+    tasks.spawn(store.clone().take_wishes());
     let inputs = run::Inputs {
         sources: source::all(client, &settings.config, &settings.namespace),
         certificates: store.certificates(),

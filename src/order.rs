@@ -25,7 +25,7 @@ pub use ari::{Ari, Polled, Window, after_error, learn};
 pub use asked::Asked;
 pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
-pub use wish::{Declined, ask, outcome};
+pub use wish::{Declined, ask, is_past, outcome};
 
 pub use crate::http::shown;
 

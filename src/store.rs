@@ -12,7 +12,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -29,10 +29,12 @@ use crate::order;
 use crate::order::{Asked, Declined, State};
 use crate::store::cluster::Cluster;
 use crate::store::files::Files;
+use crate::store::files::asks;
+use crate::store::files::asks::Wish;
 use crate::store::record::{Kind, Record};
 
 pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
-pub use files::{AcmeJson, Found, Unusable};
+pub use files::{AcmeJson, Found, Unusable, Visitor};
 pub use format::account_hash;
 pub use table::Table;
 
@@ -322,6 +324,61 @@ impl Store {
                 put => return put.map(|_| Some(Ok(asked))),
             }
         }
+    }
+
+    /// Takes what people ask for beside files and puts it into the records, for ever. In a cluster
+    /// they put it there themselves.
+    pub async fn take_wishes(self) {
+        let Backend::Files(files) = &self.0 else { return };
+        let storages = files.paths();
+        let mut changes = asks::changes(&storages, "ask");
+        while changes.next().await.is_some() {
+            for storage in &storages {
+                if let Err(error) = self.take_from(storage).await {
+                    tracing::error!("{}.ask: {error}; what is in it stays", storage.display());
+                }
+            }
+        }
+    }
+
+    async fn take_from(&self, storage: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let Some(taken) = asks::take(storage)? else { return Ok(()) };
+        if taken.spoilt > 0 {
+            tracing::warn!("{}.ask: {} lines say nothing", storage.display(), taken.spoilt);
+        }
+        for wish in &taken.wishes {
+            self.grant(wish).await?;
+        }
+        Ok(taken.empty()?)
+    }
+
+    async fn grant(&self, wish: &Wish) -> Result<(), Error> {
+        let (certificate, asked) = match wish {
+            Wish::LetGo { let_go } => return self.put_let_go(*let_go).await,
+            Wish::Certificate { certificate, asked } => (certificate, asked),
+        };
+        let id = Id::from_object_name("", certificate);
+        let granted = match &id {
+            Some(id) if self.is_past(id, asked).await? => return Ok(()),
+            Some(id) => self.ask(id, asked).await?,
+            None => None,
+        };
+        match granted {
+            Some(Ok(state)) => tracing::info!(names = %state.names, "a person asks: {asked:?}"),
+            Some(Err((state, declined))) => {
+                tracing::warn!(names = %state.names, "not done what a person asks for: {declined}");
+            }
+            None => {
+                tracing::warn!("a person asks for something of a certificate that is not there")
+            }
+        }
+        Ok(())
+    }
+
+    /// Killed before it could empty the file, the process finds in it what is done.
+    async fn is_past(&self, id: &Id, wish: &Asked) -> Result<bool, Error> {
+        let state = self.state(id).await?;
+        Ok(state.is_some_and(|state| order::is_past(&state.value, wish)))
     }
 
     /// The state of one certificate, again at each change, for ever. `None`: there is none.

@@ -100,7 +100,7 @@ impl Named {
                 }
             }
             if !taken.is_empty() {
-                records.warn_if_nobody_leads().await;
+                records.tell_who_does_it().await;
             }
             if self.wait {
                 for (id, state) in &taken {

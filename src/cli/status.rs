@@ -93,15 +93,20 @@ pub(super) enum Named {
     OfRoutes(BTreeSet<Id>),
 }
 
+/// The certificate that the words name; `None`: they name a route.
+pub(super) fn certificate(words: &[String]) -> Result<Option<Named>, Failure> {
+    let Ask::Certificate { namespace, name } = Ask::parse(words, None)? else { return Ok(None) };
+    let id = Id::from_object_name(CERTIFICATE_PREFIX, &name);
+    Ok(id.map(|id| Named::Certificate { namespace, id }))
+}
+
 /// Which certificates the words name, a certificate or a route.
 pub(super) async fn named(client: &Client, words: &[String]) -> Result<Named, Failure> {
+    if let Some(named) = certificate(words)? {
+        return Ok(named);
+    }
     let id = |name: &str| Id::from_object_name(CERTIFICATE_PREFIX, name);
     let ask = Ask::parse(words, None)?;
-    if let Ask::Certificate { namespace, name } = &ask
-        && let Some(id) = id(name)
-    {
-        return Ok(Named::Certificate { namespace: namespace.clone(), id });
-    }
     let status = Reader { client: client.clone() }.read(&ask).await?;
     Ok(Named::OfRoutes(status.certificates.iter().filter_map(|it| id(&it.name)).collect()))
 }

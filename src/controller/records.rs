@@ -8,11 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert;
 use crate::cert::{Facts, Id};
 use crate::controller::copies::Place;
-use crate::controller::removals::Removals;
 use crate::metrics::Standing;
 use crate::name::{Name, Names};
 use crate::order::{Ari, CopyRef, State};
-use crate::plan::{Held, View};
+use crate::plan::{Held, Removals, View};
 use crate::store::{Entry, Versioned};
 use crate::world::{Grip, Hold, Want};
 

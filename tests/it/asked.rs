@@ -1,11 +1,14 @@
 //! `routecert renew`, `revoke` and `gc`, as a person calls them, and what the controller does then.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::look::{self, LE};
+use crate::parts::alone::Alone;
+use crate::parts::client::Chain;
 use crate::parts::process;
 use crate::parts::stand::{Issued, Stand};
 use crate::{binary, stand};
@@ -216,4 +219,86 @@ async fn so_many_that_lose_their_routes_at_once_are_kept_until_a_person_lets_the
 
 fn all_of(stand: &Stand<'_>, names: &str) -> bool {
     stand.served(names).is_ok()
+}
+
+/// Of a `run` without a cluster.
+fn ask_alone(alone: &Alone, args: &[&str]) -> Told {
+    let configuration = alone.configuration().display().to_string();
+    let (command, args) = args.split_first().unwrap();
+    run(&[&[command, "--configfile", &configuration], args].concat())
+}
+
+async fn another(alone: &Alone, names: &str, before: &Chain) -> Chain {
+    alone
+        .eventually("another certificate", async || {
+            let mut all = alone.certificates()?;
+            all.remove(names).filter(|now| now != before).ok_or_else(|| "the old one".to_owned())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_process_with_its_files_takes_what_is_asked_for_running_or_at_its_next_start() {
+    let alone = Alone::new(binary(), "asked");
+    alone.route(&["a.example.com"]);
+    let mut run = alone.start();
+    let first = alone.certificate("a.example.com").await;
+    let told = ask_alone(&alone, &["renew", "a.example.com", "--force", "--wait"]);
+    done(&told, &["renewal asked for", "renewed; valid until"]);
+    let second = another(&alone, "a.example.com", &first).await;
+
+    let args = ["revoke", "a.example.com", "--reason", "superseded", "--wait"];
+    done(&ask_alone(&alone, &args), &["with reason superseded", ": revoked"]);
+    let path = format!("/cert-status-by-serial/{}", second.serial().replace(':', ""));
+    let at_ca: Value = serde_json::from_str(&alone.ca.manage(&path).unwrap()).unwrap();
+    assert_eq!((&at_ca["Status"], &at_ca["Reason"]), (&"Revoked".into(), &4.into()), "{at_ca}");
+    let third = another(&alone, "a.example.com", &second).await;
+    alone.serves("a.example.com", &third).await;
+    let ask = alone.folder.join("store/acme.json.ask");
+    assert_eq!(ask.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let empty = async || match std::fs::read_to_string(&ask).unwrap().as_str() {
+        "" => Ok(()),
+        text => Err(text.to_owned()),
+    };
+    alone.eventually("the file to be emptied", empty).await;
+
+    run.process.kill();
+    done(&ask_alone(&alone, &["renew", "a.example.com", "--force"]), &["renewal asked for"]);
+    done(&ask_alone(&alone, &["renew", "a.example.com"]), &["nothing was written"]);
+    refused(&ask_alone(&alone, &["renew", "b.example.com"]), &["did you mean a.example.com?"]);
+    run = alone.start();
+    another(&alone, "a.example.com", &third).await;
+    alone.eventually("the file to be emptied", empty).await;
+    assert_eq!(alone.ca.orders(), 4, "each wish is done once: {}", run.process.log());
+}
+
+#[tokio::test]
+async fn a_file_of_routers_that_is_suddenly_empty_costs_no_certificate_until_a_person_says_so() {
+    let mut alone = Alone::new(binary(), "asked-mass");
+    alone.own.push("removeAfter: 1s".to_owned());
+    let names: Vec<String> = (0..11).map(|one| format!("a{one}.example.com")).collect();
+    let mut hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+    hosts.push("b.example.com");
+    alone.route(&hosts);
+    let run = alone.start();
+    for host in &hosts {
+        alone.certificate(host).await;
+    }
+    alone.route(&["b.example.com"]);
+    let held = async || {
+        let told = ask_alone(&alone, &["gc"]);
+        if told.1.contains("11 of 11 are held back") { Ok(()) } else { Err(format!("{told:?}")) }
+    };
+    alone.eventually("all to be held back", held).await;
+    run.process.kill();
+    done(&ask_alone(&alone, &["gc", "--confirm"]), &["11 may go", "a3.example.com"]);
+    assert_eq!(alone.certificates().unwrap().len(), 12, "nothing is gone yet");
+    let _run = alone.start();
+    let left = async || {
+        let left = alone.certificates()?;
+        if left.len() == 1 { Ok(left) } else { Err(format!("{:?}", left.keys())) }
+    };
+    let left = alone.eventually("those that nobody wants to be gone", left).await;
+    assert!(left.contains_key("b.example.com"));
+    done(&ask_alone(&alone, &["gc"]), &["nothing is to be deleted"]);
 }

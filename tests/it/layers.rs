@@ -24,7 +24,7 @@ const INNER: &[(&str, &[&[&str]])] = &[
     (
         "controller",
         &[
-            &["copies", "journal", "lease", "publish", "removals"],
+            &["copies", "journal", "lease", "publish"],
             &["records", "resolvers"],
             &["leader"],
             &["adopt", "gc", "poll", "queue", "verdict"],

@@ -2,11 +2,12 @@
 //! those which are held back may go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, Client};
 
 use crate::api::AcmeCertificate;
 use crate::cert::Id;
@@ -15,7 +16,8 @@ use crate::cli::by_hand::records::{self, Place, Records};
 use crate::cli::by_hand::{shown, tell};
 use crate::cluster;
 use crate::order::State;
-use crate::plan::Why;
+use crate::plan;
+use crate::plan::{Removals, Why};
 use crate::store::CERTIFICATE_PREFIX;
 
 /// Arguments of `gc`.
@@ -83,33 +85,40 @@ async fn confirm(records: &Records, unused: &[Unused]) -> Result<(), Failure> {
          went, unless a route wants it again before",
         held.len()
     ))?;
-    records.warn_if_nobody_leads().await;
+    records.tell_who_does_it().await;
     Ok(())
 }
 
+/// The earliest first.
 async fn unused(records: &Records) -> Result<Vec<Unused>, Failure> {
     let states = records.states().await?;
-    let shown = shown_by_controller(records).await?;
-    let is_left = |state: &State| state.removed_at.is_none();
-    let mut unused: Vec<Unused> = states
-        .into_iter()
-        .filter(|(_, state)| is_left(state))
-        .filter_map(|(id, state)| {
-            let since = state.unused_since?;
-            let told = shown.get(&id);
-            let is_held = told.is_some_and(|(reason, _)| reason == Why::MassRemovalHeld.as_str());
-            let message = told.map(|(_, message)| message.clone());
-            let message = message.unwrap_or_else(|| format!("no route wants it since {since}"));
-            Some(Unused { id, state, since, is_held, message })
-        })
-        .collect();
+    let mut told = match records {
+        Records::Cluster(cluster) => shown_by_controller(&cluster.client).await?,
+        Records::Files { files, remove_after } => {
+            let let_go = files.let_go().map_err(|error| Failure::Failed(error.to_string()))?;
+            judged(&states, let_go, *remove_after)
+        }
+    };
+    let left = states.into_iter().filter(|(_, state)| state.removed_at.is_none());
+    let unused = left.filter_map(|(id, state)| {
+        let since = state.unused_since?;
+        let (reason, message) = told.remove(&id).unwrap_or_default();
+        let is_held = reason == Why::MassRemovalHeld.as_str();
+        let known = !message.is_empty();
+        let message =
+            if known { message } else { format!("no route wants it since {}", plan::round(since)) };
+        Some(Unused { id, state, since, is_held, message })
+    });
+    let mut unused: Vec<Unused> = unused.collect();
     unused.sort_by(|one, other| (one.since, &one.id).cmp(&(other.since, &other.id)));
     Ok(unused)
 }
 
-/// Reason and message of each AcmeCertificate.
-async fn shown_by_controller(records: &Records) -> Result<BTreeMap<Id, (String, String)>, Failure> {
-    let api: Api<AcmeCertificate> = Api::all(records.client.clone());
+/// Reason and message of a certificate, by which a controller shows them.
+type Told = BTreeMap<Id, (String, String)>;
+
+async fn shown_by_controller(client: &Client) -> Result<Told, Failure> {
+    let api: Api<AcmeCertificate> = Api::all(client.clone());
     let list = api.list(&ListParams::default()).await.map_err(|error| {
         Failure::Failed(format!("AcmeCertificates cannot be read: {}", cluster::explain(&error)))
     })?;
@@ -119,4 +128,22 @@ async fn shown_by_controller(records: &Records) -> Result<BTreeMap<Id, (String, 
         Some((id, (status.reason, status.message)))
     };
     Ok(list.items.into_iter().filter_map(told).collect())
+}
+
+/// What the process that has the files decides of those that no route wants.
+fn judged(states: &[(Id, State)], let_go: Option<Timestamp>, remove_after: Duration) -> Told {
+    let mut removals = Removals::default();
+    for (id, state) in states {
+        removals.note(id, None, Some(state));
+    }
+    if let Some(until) = let_go {
+        removals.let_go(until);
+    }
+    let there = states.iter().filter(|(_, state)| state.removed_at.is_none()).count();
+    let judge = |(id, state): &(Id, State)| {
+        let since = state.unused_since?;
+        let (why, message) = plan::why_unused(since, removals.is_mass(since, there), remove_after);
+        Some((id.clone(), (why.as_str().to_owned(), message)))
+    };
+    states.iter().filter_map(judge).collect()
 }

@@ -19,7 +19,14 @@ pub(super) async fn find(records: &Records, words: &[String]) -> Result<BTreeSet
     if let Some(domain) = domain(words) {
         return of_domain(records, &domain).await;
     }
-    match status::named(&records.client, words).await? {
+    let named = match records {
+        Records::Cluster(cluster) => status::named(&cluster.client, words).await?,
+        Records::Files { .. } => match status::certificate(words)? {
+            Some(named) => named,
+            None => return Err(unnamed(records).await?),
+        },
+    };
+    match named {
         Named::Certificate { namespace, id } => {
             let fits = |state: &State| {
                 namespace.as_ref().is_none_or(|namespace| *namespace == state.owner)
@@ -73,6 +80,15 @@ async fn present(records: &Records) -> Result<Vec<(Id, State)>, Failure> {
     Ok(states)
 }
 
+/// What a route led to is known to nobody but the process.
+async fn unnamed(records: &Records) -> Result<Failure, Failure> {
+    let states = present(records).await?;
+    let list = list(states.iter().map(|(id, state)| (id, state)));
+    Ok(Failure::Failed(format!(
+        "without a cluster, name a certificate or one of its domains. There are:{list}"
+    )))
+}
+
 async fn unknown(records: &Records, full: &str, name: &str) -> Result<Failure, Failure> {
     let states = present(records).await?;
     let names: Vec<String> =
@@ -80,22 +96,13 @@ async fn unknown(records: &Records, full: &str, name: &str) -> Result<Failure, F
     let near = config::nearest(name, names.iter().map(String::as_str));
     let near = |(id, _): &&(Id, State)| near == Some(format!("{CERTIFICATE_PREFIX}{id}").as_str());
     let found: Vec<_> = states.iter().filter(near).collect();
-    let namespace = &records.namespace;
-    let message = match (found.as_slice(), states.is_empty()) {
-        (_, true) => format!(
-            "there is no certificate {full}, and no record at all in namespace {namespace}. If the \
-             controller's is another one, name it with --controller-namespace"
-        ),
-        ([], false) => {
-            let list = list(states.iter().map(|(id, state)| (id, state)));
-            format!("there is no certificate {full}. There are:{list}")
-        }
-        (near, false) => {
-            let list = list(near.iter().map(|(id, state)| (id, state)));
-            format!("there is no certificate {full}. Nearest is:{list}")
-        }
+    let all = || list(states.iter().map(|(id, state)| (id, state)));
+    let what = match found.as_slice() {
+        _ if states.is_empty() => format!(", and no record at all{}", records.hint()),
+        [] => format!(". There are:{}", all()),
+        near => format!(". Nearest is:{}", list(near.iter().map(|(id, state)| (id, state)))),
     };
-    Ok(Failure::Failed(message))
+    Ok(Failure::Failed(format!("there is no certificate {full}{what}")))
 }
 
 fn list<'a>(all: impl Iterator<Item = (&'a Id, &'a State)>) -> String {

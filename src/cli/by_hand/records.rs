@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
@@ -11,12 +12,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 
 use crate::cert::Id;
-use crate::cli::{Configuration, Failure, api_server, say, understood};
+use crate::cli::{Configuration, Failure, api_server, home, say, understood};
 use crate::cluster;
-use crate::config::{Config, KubernetesCrd};
+use crate::config::{Config, KubernetesCrd, StoreKind};
 use crate::controller::LEASE;
 use crate::order::{Asked, Declined, State};
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, Unusable, Visitor};
 
 /// Arguments that say where.
 #[derive(Debug, Args)]
@@ -31,12 +32,21 @@ pub(super) struct Place {
     configuration: Configuration,
 }
 
-/// The records of one installation.
-pub(super) struct Records {
+/// The records of one installation, and how they are reached.
+pub(super) enum Records {
+    Cluster(Cluster),
+    /// Of a `run` without a cluster.
+    Files {
+        files: Visitor,
+        remove_after: Duration,
+    },
+}
+
+pub(super) struct Cluster {
     store: Store,
     pub(super) client: Client,
     /// The controller's.
-    pub(super) namespace: String,
+    namespace: String,
 }
 
 pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -50,17 +60,19 @@ impl Place {
         environment: &BTreeMap<String, String>,
     ) -> Result<Records, Failure> {
         let config = self.config(environment)?;
+        if let Some(config) = config.as_ref().filter(|config| config.store() == StoreKind::File) {
+            let files = Visitor::new(&config.storages, &home(config, None));
+            return Ok(Records::Files { files, remove_after: config.own.remove_after });
+        }
         let server = config.as_ref().map_or_else(KubernetesCrd::default, api_server);
         let connected = cluster::connect(self.kubeconfig.as_deref(), &server).await;
         let cluster = connected.map_err(|error| Failure::Configuration(error.to_string()))?;
-        let own = config.map(|config| config.own);
-        let certificates = own.as_ref().map(|own| own.certificates_namespace.clone());
-        let configured = own.and_then(|own| own.controller_namespace);
-        let given = self.controller_namespace.clone().or(configured);
+        let own = config.map(|config| config.own).unwrap_or_default();
+        let given = self.controller_namespace.clone().or(own.controller_namespace);
         let namespace = given.unwrap_or(cluster.namespace);
-        let certificates = certificates.unwrap_or_else(|| "routecert-certs".to_owned());
-        let store = Store::in_cluster(cluster.client.clone(), &certificates, &namespace);
-        Ok(Records { store, client: cluster.client, namespace })
+        let certificates = &own.certificates_namespace;
+        let store = Store::in_cluster(cluster.client.clone(), certificates, &namespace);
+        Ok(Records::Cluster(Cluster { store, client: cluster.client, namespace }))
     }
 
     /// A configuration may say where; none is needed.
@@ -79,20 +91,34 @@ impl Records {
         id: &Id,
         wish: &Asked,
     ) -> Result<Result<State, (State, Declined)>, Failure> {
-        let asked = self.store.ask(id, wish).await.map_err(|error| self.failed(&error))?;
-        asked.ok_or_else(|| self.no_such(id))
+        let asked = match self {
+            Self::Cluster(cluster) => cluster.told(cluster.store.ask(id, wish).await)?,
+            Self::Files { files, .. } => files.ask(id, wish).map_err(unusable)?,
+        };
+        asked.ok_or_else(|| Failure::Failed(format!("there is no record of rc-{id}")))
     }
 
     pub(super) async fn state(&self, id: &Id) -> Result<Option<State>, Failure> {
-        let state = self.store.state(id).await.map_err(|error| self.failed(&error))?;
-        Ok(state.map(|state| state.value))
+        match self {
+            Self::Cluster(cluster) => {
+                let state = cluster.told(cluster.store.state(id).await)?;
+                Ok(state.map(|state| state.value))
+            }
+            Self::Files { .. } => {
+                let mut states = self.states().await?.into_iter();
+                Ok(states.find(|(one, _)| one == id).map(|(_, state)| state))
+            }
+        }
     }
 
     /// All that can be read.
     pub(super) async fn states(&self) -> Result<Vec<(Id, State)>, Failure> {
-        let states = self.store.states().await.map_err(|error| self.failed(&error))?;
+        let cluster = match self {
+            Self::Cluster(cluster) => cluster,
+            Self::Files { files, .. } => return files.states().map_err(unusable),
+        };
         let mut all = Vec::new();
-        for state in states {
+        for state in cluster.told(cluster.store.states().await)? {
             match state {
                 Ok((id, state)) => all.push((id, state.value)),
                 Err(error) => say(&error.to_string()),
@@ -101,20 +127,63 @@ impl Records {
         Ok(all)
     }
 
-    pub(super) fn changes(&self, id: &Id) -> BoxStream<'static, State> {
-        self.store.state_of(id).filter_map(std::future::ready).boxed()
+    /// The state, whenever it may be another one.
+    pub(super) fn changes(&self, id: &Id) -> BoxStream<'_, State> {
+        let id = id.clone();
+        match self {
+            Self::Cluster(cluster) => {
+                cluster.store.state_of(&id).filter_map(std::future::ready).boxed()
+            }
+            Self::Files { files, .. } => {
+                let state = move |()| {
+                    // One that cannot be read now can be when it changes next.
+                    let states = files.states().unwrap_or_default().into_iter();
+                    let state = states.filter(|(one, _)| *one == id).map(|(_, state)| state).next();
+                    std::future::ready(state)
+                };
+                files.changes().filter_map(state).boxed()
+            }
+        }
     }
 
     pub(super) async fn let_go(&self, until: Timestamp) -> Result<(), Failure> {
-        self.store.put_let_go(until).await.map_err(|error| self.failed(&error))
+        match self {
+            Self::Cluster(cluster) => cluster.told(cluster.store.put_let_go(until).await),
+            Self::Files { files, .. } => files.put_let_go(until).map_err(unusable),
+        }
     }
 
-    fn no_such(&self, id: &Id) -> Failure {
-        let namespace = &self.namespace;
-        Failure::Failed(format!(
-            "there is no record of rc-{id} in namespace {namespace}. If the controller's is another \
-             one, name it with --controller-namespace"
-        ))
+    /// Where to look if there is nothing at all.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Cluster(cluster) => format!(
+                " in namespace {}. If the controller's is another one, name it with \
+                 --controller-namespace",
+                cluster.namespace
+            ),
+            Self::Files { .. } => " in the `storage` of the configuration".to_owned(),
+        }
+    }
+
+    /// When it is done what was asked for.
+    pub(super) async fn tell_who_does_it(&self) {
+        match self {
+            Self::Cluster(cluster) => cluster.warn_if_nobody_leads().await,
+            Self::Files { .. } => {
+                say("the `routecert run` that has the files takes it at once; if \
+                                      none runs, the next start does")
+            }
+        }
+    }
+}
+
+fn unusable(error: Unusable) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+impl Cluster {
+    fn told<T>(&self, result: Result<T, Error>) -> Result<T, Failure> {
+        result.map_err(|error| self.failed(&error))
     }
 
     /// Whoever may not is told what it takes.
@@ -131,7 +200,7 @@ impl Records {
     }
 
     /// Who may not read the Lease is not told.
-    pub(super) async fn warn_if_nobody_leads(&self) {
+    async fn warn_if_nobody_leads(&self) {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let Ok(lease) = api.get_opt(LEASE).await else { return };
         if !lease.is_some_and(|lease| is_held(&lease, Timestamp::now())) {

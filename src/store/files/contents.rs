@@ -144,7 +144,7 @@ impl Contents {
         }
     }
 
-    fn states(&self) -> Vec<(Id, State)> {
+    pub(super) fn states(&self) -> Vec<(Id, State)> {
         let records = self.list(Kind::State).into_iter();
         let read = records.filter_map(|record| format::state(&record)?.ok());
         read.map(|(id, state)| (id, state.value)).collect()
