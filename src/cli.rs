@@ -183,7 +183,7 @@ pub fn run(
         Command::Status(status) => status.run(environment),
         Command::Renew(renew) => renew.run(environment, clock()),
         Command::Revoke(revoke) => revoke.run(environment, clock()),
-        Command::Gc(gc) => gc.run(environment),
+        Command::Gc(gc) => gc.run(environment, clock()),
         Command::Providers(providers) => providers.run(),
         Command::Import(import) => import.run(environment, clock()),
         Command::Export(export) => export.run(environment),

@@ -9,7 +9,6 @@ mod ari;
 mod asked;
 mod choice;
 mod terms;
-mod wish;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +21,9 @@ use crate::name::{Name, Names};
 use crate::resolver::ChallengeKind;
 
 pub use ari::{Ari, Polled, Window, after_error, learn};
-pub use asked::Asked;
+pub use asked::{Asked, Declined, ask, is_past, outcome};
 pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
-pub use wish::{Declined, ask, is_past, outcome};
 
 pub use crate::http::shown;
 
@@ -97,13 +95,6 @@ pub struct State {
     pub asked: Option<Asked>,
 }
 
-impl State {
-    /// How a certificate was issued, if it was by us and is remembered.
-    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
-        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
-    }
-}
-
 /// The format that this program writes.
 pub const VERSION: u32 = 1;
 
@@ -137,6 +128,11 @@ impl State {
     /// Of a certificate that was got by another program.
     pub fn taken_over(owner: &str, resolver: &str, names: &Names) -> Self {
         Self { taken_over: true, ..Self::new(owner, resolver, names) }
+    }
+
+    /// How a certificate was issued, if it was by us and is remembered.
+    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
+        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
     }
 
     /// Lists the records, in place of what was known of them.

@@ -54,7 +54,7 @@ pub(super) struct Revoke {
 struct Named {
     /// A certificate, as [NAMESPACE/]rc-ID or by one of its domains, or a route as `status` takes it
     #[arg(value_name = "NAME|ROUTE", num_args = 1..=2, required = true)]
-    named: Vec<String>,
+    words: Vec<String>,
     /// Wait until it is done, five minutes at most; exits with 1 if it failed
     #[arg(long)]
     wait: bool,
@@ -90,7 +90,7 @@ impl Named {
     fn ask(&self, environment: &BTreeMap<String, String>, wish: &Asked) -> Result<(), Failure> {
         records::in_runtime(async {
             let records = self.place.open(environment).await?;
-            let ids = names::find(&records, &self.named).await?;
+            let ids = names::find(&records, &self.words).await?;
             let mut taken = Vec::new();
             let mut declined = 0;
             for id in &ids {
@@ -100,7 +100,7 @@ impl Named {
                 }
             }
             if !taken.is_empty() {
-                records.tell_who_does_it().await;
+                records.tell_who_does_it(wish.at()).await;
             }
             if self.wait {
                 for (id, state) in &taken {

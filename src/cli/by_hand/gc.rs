@@ -43,11 +43,12 @@ impl Gc {
     pub(in crate::cli) fn run(
         &self,
         environment: &BTreeMap<String, String>,
+        now: Timestamp,
     ) -> Result<(), Failure> {
         records::in_runtime(async {
             let records = self.place.open(environment).await?;
             let unused = unused(&records).await?;
-            if self.confirm { confirm(&records, &unused).await } else { list(&unused) }
+            if self.confirm { confirm(&records, &unused, now).await } else { list(&unused) }
         })
     }
 }
@@ -71,7 +72,7 @@ fn list(unused: &[Unused]) -> Result<(), Failure> {
 }
 
 /// What becomes unused after what was looked at is not meant.
-async fn confirm(records: &Records, unused: &[Unused]) -> Result<(), Failure> {
+async fn confirm(records: &Records, unused: &[Unused], now: Timestamp) -> Result<(), Failure> {
     let held: Vec<&Unused> = unused.iter().filter(|one| one.is_held).collect();
     let Some(until) = held.iter().map(|one| one.since).max() else {
         return tell("no removal is held back, so there is nothing to confirm");
@@ -85,7 +86,7 @@ async fn confirm(records: &Records, unused: &[Unused]) -> Result<(), Failure> {
          went, unless a route wants it again before",
         held.len()
     ))?;
-    records.tell_who_does_it().await;
+    records.tell_who_does_it(now).await;
     Ok(())
 }
 

@@ -106,17 +106,9 @@ async fn unknown(records: &Records, full: &str, name: &str) -> Result<Failure, F
 }
 
 fn list<'a>(all: impl Iterator<Item = (&'a Id, &'a State)>) -> String {
-    let mut text = String::new();
-    let mut left = 0;
-    for (index, (id, state)) in all.enumerate() {
-        if index < MAX_SHOWN {
-            text.push_str(&format!("\n  {}", super::shown(id, state)));
-        } else {
-            left += 1;
-        }
-    }
-    if left > 0 {
-        text.push_str(&format!("\n  and {left} more"));
-    }
-    text
+    let lines: Vec<String> =
+        all.map(|(id, state)| format!("\n  {}", super::shown(id, state))).collect();
+    let more = lines.len().saturating_sub(MAX_SHOWN);
+    let more = (more > 0).then(|| format!("\n  and {more} more"));
+    lines.into_iter().take(MAX_SHOWN).chain(more).collect()
 }

@@ -93,7 +93,7 @@ impl Records {
     ) -> Result<Result<State, (State, Declined)>, Failure> {
         let asked = match self {
             Self::Cluster(cluster) => cluster.told(cluster.store.ask(id, wish).await)?,
-            Self::Files { files, .. } => files.ask(id, wish).map_err(unusable)?,
+            Self::Files { files, .. } => files.ask(id, wish).map_err(|error| unusable(&error))?,
         };
         asked.ok_or_else(|| Failure::Failed(format!("there is no record of rc-{id}")))
     }
@@ -115,7 +115,7 @@ impl Records {
     pub(super) async fn states(&self) -> Result<Vec<(Id, State)>, Failure> {
         let cluster = match self {
             Self::Cluster(cluster) => cluster,
-            Self::Files { files, .. } => return files.states().map_err(unusable),
+            Self::Files { files, .. } => return files.states().map_err(|error| unusable(&error)),
         };
         let mut all = Vec::new();
         for state in cluster.told(cluster.store.states().await)? {
@@ -149,7 +149,7 @@ impl Records {
     pub(super) async fn let_go(&self, until: Timestamp) -> Result<(), Failure> {
         match self {
             Self::Cluster(cluster) => cluster.told(cluster.store.put_let_go(until).await),
-            Self::Files { files, .. } => files.put_let_go(until).map_err(unusable),
+            Self::Files { files, .. } => files.put_let_go(until).map_err(|error| unusable(&error)),
         }
     }
 
@@ -166,18 +166,18 @@ impl Records {
     }
 
     /// When it is done what was asked for.
-    pub(super) async fn tell_who_does_it(&self) {
+    pub(super) async fn tell_who_does_it(&self, now: Timestamp) {
         match self {
-            Self::Cluster(cluster) => cluster.warn_if_nobody_leads().await,
+            Self::Cluster(cluster) => cluster.warn_if_nobody_leads(now).await,
             Self::Files { .. } => {
-                say("the `routecert run` that has the files takes it at once; if \
-                                      none runs, the next start does")
+                say("the `routecert run` that has the files takes it at once; if none runs, the \
+                     next start does");
             }
         }
     }
 }
 
-fn unusable(error: Unusable) -> Failure {
+fn unusable(error: &Unusable) -> Failure {
     Failure::Failed(error.to_string())
 }
 
@@ -200,10 +200,10 @@ impl Cluster {
     }
 
     /// Who may not read the Lease is not told.
-    async fn warn_if_nobody_leads(&self) {
+    async fn warn_if_nobody_leads(&self, now: Timestamp) {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let Ok(lease) = api.get_opt(LEASE).await else { return };
-        if !lease.is_some_and(|lease| is_held(&lease, Timestamp::now())) {
+        if !lease.is_some_and(|lease| is_held(&lease, now)) {
             say(&format!(
                 "no controller leads now in namespace {}: it is done when one does",
                 self.namespace
