@@ -17,21 +17,39 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 .PHONY: test
-test: tools ## formatting, lints, docs, unit tests, and the integration tests against the real parts
+test: tools name-server ## formatting, lints, docs, unit tests, and the integration tests against the real parts
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	@$(MAKE) one-crypto
 	RUST_TEST_THREADS=4 cargo test --locked --no-fail-fast
 
+# Only the tests have name servers.
+.PHONY: name-server
+name-server: export PATH := $(PATH):/usr/sbin:/usr/local/sbin
+name-server:
+	@missing=$$(for program in named dig; do command -v $$program >/dev/null || echo $$program; done); \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing what is missing: $$missing" >&2; \
+	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends bind9 bind9-dnsutils >&2; \
+	fi
+	$(call need,named,install BIND 9)
+	$(call need,dig,install the tools of BIND 9)
+
 .PHONY: demo
 demo: tools ## the whole thing on real parts, proven; KEEP=1 leaves it running to play with
 	cargo build --bin routecert --example demo --locked
 	@"$$CARGO_TARGET_DIR"/debug/examples/demo $(if $(KEEP),--keep)
 
+.PHONY: demo-file
+demo-file: check-programs ## the same without Kubernetes: files in, acme.json out; KEEP=1 as above
+	@tests/tools/build.sh pebble >/dev/null
+	cargo build --bin routecert --example demo-file --locked
+	@"$$CARGO_TARGET_DIR"/debug/examples/demo-file $(if $(KEEP),--keep)
+
 .PHONY: tools
 tools: check-programs ## builds the real parts (API server, etcd, kubectl, Pebble, step-ca) once per version
-	@for module in cluster pebble step-ca traefik; do tests/tools/build.sh $$module >/dev/null; done
+	@for module in cluster pebble step-ca traefik traefik-store; do tests/tools/build.sh $$module >/dev/null; done
 
 .PHONY: fmt
 fmt: check-programs ## formats the code
@@ -78,17 +96,15 @@ one-crypto:
 check-programs:
 	$(call need,cargo,install Rust $(rust_wanted) or newer (https://rustup.rs))
 	$(call need,go,install Go $(go_wanted) or newer (https://go.dev/dl))
-	@missing=$$(for program in cc curl openssl setpriv named dig; do command -v $$program >/dev/null || echo $$program; done); \
+	@missing=$$(for program in cc curl openssl setpriv; do command -v $$program >/dev/null || echo $$program; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing what is missing: $$missing" >&2; \
-	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends gcc libc6-dev curl openssl ca-certificates util-linux bind9 bind9-dnsutils >&2; \
+	  apt-get update -qq >&2 && apt-get install -yqq --no-install-recommends gcc libc6-dev curl openssl ca-certificates util-linux >&2; \
 	fi
 	$(call need,cc,install a C compiler (gcc or clang))
 	$(call need,curl,install curl)
 	$(call need,openssl,install openssl)
 	$(call need,setpriv,install util-linux)
-	$(call need,named,install BIND 9 (bind9))
-	$(call need,dig,install BIND's tools (bind9-dnsutils))
 	@# Clones share what is built of other crates. Of ours, cargo goes by dates: what another clone
 	@# built later would pass for this one's.
 	@mkdir -p "$$CARGO_TARGET_DIR"; \

@@ -168,9 +168,11 @@ fn params_for(names: &Names) -> Result<CertificateParams, rcgen::Error> {
 
 /// Which certificate: made of the owner's namespace, the resolver and the names in any order.
 /// CA, key type and profile are specification, not identity.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Id(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id([u8; ID_LENGTH]);
+
+/// Characters of an id, all of them ASCII.
+const ID_LENGTH: usize = 20;
 
 impl Id {
     /// The first 20 characters of the lower-case base32 SHA-256 of the parts, joined by `\n`.
@@ -178,16 +180,17 @@ impl Id {
         let sorted: Vec<&str> = names.sorted().into_iter().map(Name::as_str).collect();
         let text = [&[owner, resolver], sorted.as_slice()].concat().join("\n");
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        let mut encoded = data_encoding::BASE32_NOPAD.encode(digest.as_ref()).to_ascii_lowercase();
-        encoded.truncate(20);
-        Self(encoded)
+        let encoded = data_encoding::BASE32_NOPAD.encode(digest.as_ref()).to_ascii_lowercase();
+        let mut id = [0; ID_LENGTH];
+        id.iter_mut().zip(encoded.bytes()).for_each(|(place, byte)| *place = byte);
+        Self(id)
     }
 
     /// Takes an id out of an object's name, `rc-<id>`; only what [`Id::of`] could have made.
     pub fn from_object_name(prefix: &str, name: &str) -> Option<Self> {
         let id = name.strip_prefix(prefix)?;
-        let fits = |byte: u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte);
-        (id.len() == 20 && id.bytes().all(fits)).then(|| Self(id.to_owned()))
+        let fits = |byte: &u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(byte);
+        <[u8; ID_LENGTH]>::try_from(id.as_bytes()).ok().filter(|id| id.iter().all(fits)).map(Self)
     }
 
     /// The same set of names has the same id, whoever wants it and in whichever order.
@@ -198,7 +201,7 @@ impl Id {
     /// A number in 0..1, the same for the same certificate: what spreads many over time.
     pub fn share(&self) -> f64 {
         let digit = |byte: u8| f64::from(if byte < b'a' { byte - b'2' + 26 } else { byte - b'a' });
-        self.0
+        self.as_str()
             .bytes()
             .take(6)
             .fold((0.0, 1.0 / 32.0), |(sum, unit), byte| (sum + digit(byte) * unit, unit / 32.0))
@@ -206,13 +209,19 @@ impl Id {
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -19,6 +19,9 @@ pub const HTTP01_PATH: &str = "/.well-known/acme-challenge/";
 /// The one protocol of a TLS-ALPN-01 validation (RFC 8737 §6.2).
 pub const ALPN_PROTOCOL: &[u8] = b"acme-tls/1";
 
+/// id-pe-acmeIdentifier (RFC 8737 §6.1).
+const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
+
 /// ConfigMaps `routecert-challenges-0..7`: few enough to watch, enough to stay under 1 MiB each.
 pub const SHARDS: u8 = 8;
 
@@ -61,6 +64,16 @@ pub fn alpn_certificate(
     let digest = digest.as_ref().first_chunk();
     let digest = digest.ok_or_else(|| cert::Error::Generate("no digest".to_owned()))?;
     cert::with_acme_identifier(&names, digest, now)
+}
+
+/// Whether `leaf` is what [`alpn_certificate`] makes for the key authorization.
+pub fn is_answer(leaf: &CertificateDer<'_>, key_authorization: &str) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else { return false };
+    // An OCTET STRING of 32 bytes.
+    let expected = [&[4, 32], sha256(key_authorization.as_bytes()).as_ref()].concat();
+    let mut marks =
+        parsed.extensions().iter().filter(|one| one.oid.to_id_string() == ACME_IDENTIFIER);
+    marks.any(|one| one.critical && one.value == expected)
 }
 
 fn sha256(bytes: &[u8]) -> aws_lc_rs::digest::Digest {
@@ -128,14 +141,8 @@ mod tests {
     fn an_alpn_certificate_has_one_name_and_the_digest() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (made, _) = alpn_certificate(&Name::parse("a.x").unwrap(), "t.k", now).unwrap();
+        assert!(is_answer(&made, "t.k") && !is_answer(&made, "t.other"));
         let (_, parsed) = x509_parser::parse_x509_certificate(&made).unwrap();
-        let extensions = parsed.extensions().iter();
-        let mut found = extensions.filter(|it| it.oid.to_id_string() == "1.3.6.1.5.5.7.1.31");
-        let extension = found.next().unwrap();
-        assert!(extension.critical && found.next().is_none());
-        // An OCTET STRING of 32 bytes (RFC 8737 §3).
-        let expected = [&[4, 32][..], sha256(b"t.k").as_ref()].concat();
-        assert_eq!(extension.value, expected);
         let names = parsed.subject_alternative_name().unwrap().unwrap().value;
         assert_eq!(names.general_names, [GeneralName::DNSName("a.x")]);
         assert!(alpn_key("A.x") == alpn_key("a.x") && !is_token(&alpn_key("a.x")));

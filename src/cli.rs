@@ -4,12 +4,13 @@ mod by_hand;
 mod check;
 mod export;
 mod import;
+mod place;
 mod plan;
 mod providers;
 mod rule;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -28,18 +29,18 @@ use crate::admin;
 use crate::admin::Ready;
 use crate::api;
 use crate::cli::check::Check;
-use crate::cluster;
+use crate::cli::place::{
+    connect, home, open_store, reads_cluster, runtime, store_kind, tell_of_storages,
+    with_a_provider,
+};
 use crate::cluster::Cluster;
 use crate::config;
-use crate::config::{Config, KubernetesCrd, LogFormat, Problem, Reading, Sources, StoreKind};
+use crate::config::{Config, LogFormat, Problem, Reading, Sources, StoreKind};
 use crate::controller;
 use crate::metrics::{self, Metrics};
 use crate::proxy;
 use crate::proxy::Upstream;
 use crate::store::Store;
-
-/// The controller's namespace where there is no cluster and nothing says otherwise.
-const HOME: &str = "routecert";
 
 /// Requests under way at a stop get this long.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -229,10 +230,10 @@ fn start(
 ) -> Result<(), Failure> {
     let upstream = front.map(|(front, _)| upstream(front)).transpose()?;
     let runtime = runtime()?;
-    let is_run = matches!(front, Some((_, Alone::No)));
-    let kind = store_kind(&config, is_run)?;
+    let proxy = front.map(|(_, alone)| alone);
+    let kind = store_kind(&config, proxy)?;
     let config = if kind == StoreKind::File { config } else { with_a_provider(config) };
-    if kind == StoreKind::Secrets && !matches!(front, Some((_, Alone::Yes))) {
+    if kind == StoreKind::Secrets && proxy != Some(Alone::Yes) {
         tell_of_storages(&config);
     }
     let outcome = runtime.block_on(async {
@@ -255,66 +256,6 @@ fn start(
     // A key that is being made (RSA8192: seconds) is of no use any more.
     runtime.shutdown_background();
     outcome
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
-}
-
-fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    runtime()?.block_on(work)
-}
-
-async fn connect(common: &Common, config: &Config) -> Result<Cluster, Failure> {
-    let connected = cluster::connect(common.kubeconfig.as_deref(), &api_server(config)).await;
-    connected.map_err(|error| Failure::Configuration(error.to_string()))
-}
-
-/// The records that `run` would have, for what is done once.
-struct Records {
-    store: Store,
-    /// Owner of certificates that no route wants yet.
-    home: String,
-}
-
-async fn records(common: &Common, config: Config) -> Result<Records, Failure> {
-    let kind = config.store();
-    let (config, cluster) = match kind {
-        StoreKind::File => (config, None),
-        StoreKind::Secrets => {
-            let config = with_a_provider(config);
-            let cluster = connect(common, &config).await?;
-            (config, Some(cluster))
-        }
-    };
-    let store = open_store(&config, kind, cluster.as_ref())?;
-    Ok(Records { store, home: home(&config, cluster.as_ref()) })
-}
-
-/// Routes have to come from somewhere.
-fn with_a_provider(mut config: Config) -> Config {
-    if config.kubernetes_crd.is_none() && config.kubernetes_ingress.is_none() {
-        tracing::warn!("no provider of Kubernetes is switched on; providers.kubernetesCRD is used");
-        config.kubernetes_crd = Some(KubernetesCrd::default());
-    }
-    config
-}
-
-/// How the API server is reached, by the first provider that says so.
-fn api_server(config: &Config) -> KubernetesCrd {
-    let crd = config.kubernetes_crd.clone().filter(|crd| crd.endpoint.is_some());
-    let ingress = config.kubernetes_ingress.clone();
-    let given = crd.or_else(|| {
-        let ingress = ingress.filter(|ingress| ingress.endpoint.is_some())?;
-        Some(KubernetesCrd {
-            endpoint: ingress.endpoint,
-            token: ingress.token,
-            cert_auth_file_path: ingress.cert_auth_file_path,
-            ..KubernetesCrd::default()
-        })
-    });
-    given.unwrap_or_default()
 }
 
 /// Reads the configuration, starts the log, and tells what is wrong, all of it.
@@ -386,59 +327,6 @@ fn start_log(config: &Config) {
 fn upstream(front: &Front) -> Result<Upstream, Failure> {
     Upstream::parse(&front.upstream, front.upstream_ca.as_deref())
         .map_err(|error| Failure::Configuration(format!("--upstream: {error}")))
-}
-
-/// Only `run` can keep its records in files: a controller and a proxy meet in the cluster.
-fn store_kind(config: &Config, is_run: bool) -> Result<StoreKind, Failure> {
-    if is_run {
-        return Ok(config.store());
-    }
-    if config.own.store == Some(StoreKind::File) {
-        let message = "routecert.store: `file` is for `routecert run` alone: files are of one \
-                       process, and a controller and its proxies are several. Use `run`, or `secrets`";
-        return Err(Failure::Configuration(message.to_owned()));
-    }
-    Ok(StoreKind::Secrets)
-}
-
-fn reads_cluster(config: &Config) -> bool {
-    config.kubernetes_crd.is_some() || config.kubernetes_ingress.is_some()
-}
-
-fn open_store(
-    config: &Config,
-    kind: StoreKind,
-    cluster: Option<&Cluster>,
-) -> Result<Store, Failure> {
-    let home = home(config, cluster);
-    match (kind, cluster) {
-        (StoreKind::Secrets, Some(cluster)) => {
-            let certificates = &config.own.certificates_namespace;
-            Ok(Store::in_cluster(cluster.client.clone(), certificates, &home))
-        }
-        _ => Store::in_files(&config.storages, &home).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Failure::Failed(lines.join("\n"))
-        }),
-    }
-}
-
-fn home(config: &Config, cluster: Option<&Cluster>) -> String {
-    let own = || cluster.map_or_else(|| HOME.to_owned(), |cluster| cluster.namespace.clone());
-    config.own.controller_namespace.clone().unwrap_or_else(own)
-}
-
-/// A store of another kind than ours is easily forgotten.
-fn tell_of_storages(config: &Config) {
-    let has_content = |path: &&PathBuf| path.metadata().is_ok_and(|it| it.len() > 0);
-    let found: BTreeSet<&PathBuf> = config.storages.values().filter(has_content).collect();
-    for path in found {
-        let path = path.display();
-        tracing::warn!(
-            "{path}: not read, certificates are kept in the cluster. `routecert import {path}` \
-             takes them over without an order"
-        );
-    }
 }
 
 struct Process {

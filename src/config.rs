@@ -409,6 +409,7 @@ pub struct Own {
     pub default_tls_resources_namespace: Option<String>,
     /// `/livez` and `/readyz`, `host:port`.
     pub admin_address: String,
+    pub self_check: SelfCheck,
     /// `None`: by what routes come from, see [`Config::store`].
     pub store: Option<StoreKind>,
 }
@@ -420,6 +421,19 @@ pub enum StoreKind {
     Secrets,
     /// The `storage` of each resolver.
     File,
+}
+
+/// `routecert.selfCheck`: what a CA may meet is looked at before it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfCheck {
+    pub enabled: bool,
+    /// For one name.
+    pub timeout: Duration,
+    /// DNS servers to ask, `host` or `host:port`; empty: the system's.
+    pub resolvers: Vec<String>,
+    /// In place of 80 and 443.
+    pub http_port: u16,
+    pub tls_port: u16,
 }
 
 /// `routecert.resolvers.<name>`.

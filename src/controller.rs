@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Fence;
 use crate::config::Config;
-use crate::issue::{Accounts, Engine, Records};
+use crate::issue::{Accounts, Engine, Records, SelfCheck};
 use crate::metrics::Metrics;
 use crate::source;
 use crate::store;
@@ -58,19 +58,29 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Runs until `stop` is cancelled. Ready from the start: a controller that waits for the lease is
-/// as it should be.
+/// Runs until `stop` is cancelled. Ready is who leads and knows everything, and who waits for the
+/// lease: a controller that stands by is as it should be.
 pub async fn run(settings: Settings, ready: watch::Sender<bool>, stop: CancellationToken) {
-    ready.send_replace(true);
     tell_unusable(&settings.config, &settings.metrics);
     let settings = Arc::new(settings);
-    let work = |fence| lead(Arc::clone(&settings), fence, stop.clone());
+    let term =
+        Term { settings: Arc::clone(&settings), ready: ready.clone(), stopping: stop.clone() };
+    let work = |fence| Box::pin(lead(term.clone(), fence));
     match (settings.store.fence(), &settings.client) {
-        (Some(fence), _) => lease::until_stopped(&stop, work(fence)).await,
+        (Some(fence), _) => {
+            lease::until_stopped(&stop, work(fence)).await;
+            if !stop.is_cancelled() {
+                let place = settings.store.certificates_place();
+                tracing::error!(
+                    "{place}: the lock beside it was taken away: nothing is got or renewed any \
+                     more, what is held is served. Start anew, one process a store"
+                );
+            }
+        }
         (None, Some(client)) => {
             let me = settings.identity.clone();
             let mut lease =
-                lease::Lease::new(client.clone(), &settings.namespace, me, settings.clock);
+                lease::Lease::new(client.clone(), &settings.namespace, me, settings.clock, ready);
             lease.lead(&stop, work).await;
         }
         (None, None) => tracing::error!("there is neither a cluster nor a file to keep records in"),
@@ -91,10 +101,18 @@ fn tell_unusable(config: &Config, metrics: &Metrics) {
     }
 }
 
+/// What a term of leading is made of, beside the fence of its lease.
+#[derive(Clone)]
+struct Term {
+    settings: Arc<Settings>,
+    ready: watch::Sender<bool>,
+    stopping: CancellationToken,
+}
+
 /// One term: everything is read anew, nothing is kept from an earlier one.
-async fn lead(settings: Arc<Settings>, fence: Fence, stopping: CancellationToken) {
+async fn lead(term: Term, fence: Fence) {
     loop {
-        match begin(&settings, &fence, stopping.clone()).await {
+        match begin(&term, &fence).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!("cannot begin: {error}; tried again");
@@ -105,9 +123,8 @@ async fn lead(settings: Arc<Settings>, fence: Fence, stopping: CancellationToken
 }
 
 async fn begin(
-    settings: &Arc<Settings>,
+    Term { settings, ready, stopping }: &Term,
     fence: &Fence,
-    stopping: CancellationToken,
 ) -> Result<(), store::Error> {
     let store = settings.store.clone();
     let records = read_states(&store).await?;
@@ -148,29 +165,38 @@ async fn begin(
         let_go: store.let_go(),
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
-    let txt = Arc::new(Records::new(settings.environment.clone()));
-    let fence = fence.clone();
-    let engine = Engine { store, table, accounts, records: txt, fence, told, stopping };
+    let self_check = SelfCheck::new(&settings.config.own.self_check).await.map(Arc::new);
+    let engine = Engine {
+        store,
+        table,
+        accounts,
+        records: Arc::new(Records::new(settings.environment.clone())),
+        self_check,
+        fence: fence.clone(),
+        told,
+        stopping: stopping.clone(),
+    };
     let known = (records, resolvers::Resolvers::new(&settings.namespace, wanted));
-    let leader = leader::Leader::new(Arc::clone(settings), engine, known, (news, commands));
+    let leader =
+        leader::Leader::new(Arc::clone(settings), engine, known, (news, commands, ready.clone()));
     // Dropped with the term, however that ends.
-    let _term = Term::begin(settings.metrics.clone());
+    let _measured = Measured::begin(settings.metrics.clone());
     run::run(leader, inputs).await;
     drop(reports);
     Ok(())
 }
 
 /// What is measured of one term.
-struct Term(Metrics);
+struct Measured(Metrics);
 
-impl Term {
+impl Measured {
     fn begin(metrics: Metrics) -> Self {
         metrics.begin_term();
         Self(metrics)
     }
 }
 
-impl Drop for Term {
+impl Drop for Measured {
     fn drop(&mut self) {
         self.0.end_term();
     }

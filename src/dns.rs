@@ -18,6 +18,9 @@
 //! 6. [`Engine::unset`] as soon as the authorization is valid or invalid, with the handle if there
 //!    is one; after success task and handle are forgotten. It may be done twice
 //!
+//! HTTP goes out through an [`Exchange`], mostly a [`crate::http::Client::for_apis`] with the
+//! process's proxy: roots and server name of a CA are not those of a provider.
+//!
 //! Task and handle are serde values. Each step is bounded in time and may be done again after any
 //! error: [`Error::Unreachable`] and [`Error::Lookup`] tell of no answer, [`Error::Busy`] that a
 //! provider asks to wait, [`Error::Settings`], [`Error::Alias`] and [`Error::NoZone`] of what a

@@ -2,6 +2,7 @@
 
 mod shown;
 mod tunnel;
+mod unverified;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::http::tunnel::Connector;
 use crate::resolver::CaTrust;
 
 pub use crate::http::shown::shown;
+pub use crate::http::unverified::unverified;
 
 /// Replies of a CA are a few KiB; a chain with everything stays far below this.
 const MAX_REPLY: usize = 1024 * 1024;

@@ -6,16 +6,16 @@
 
 mod accounts;
 mod aside;
+mod check;
+mod proving;
 mod records;
 mod terms;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream;
-use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,22 +24,19 @@ use crate::acme;
 use crate::acme::{Account, RetryAfter, Waited};
 use crate::budget::is_about_names;
 use crate::cert::{Certificate, CsrExtras, Facts, Id, Key};
-use crate::challenge;
-use crate::challenge::Answer;
 use crate::cluster::Fence;
 use crate::dns;
 use crate::dns::Turn;
 use crate::name::{Name, Names};
 use crate::order;
-use crate::order::{
-    Effect, Event, Failure, FailureKind, Pending, Polled, Proof, Record, State, Terms,
-};
+use crate::order::{Effect, Event, Failure, FailureKind, Pending, Polled, State, Terms};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
 use crate::store::{Label, Store, Table, Versioned};
 
 pub use accounts::{Accounts, OpenFailed, account_name};
 pub use aside::{Revocation, poll, revoke};
+pub use check::SelfCheck;
 pub use records::Records;
 
 /// One issuance needs about ten steps, and some for each name whose record has to wait for another
@@ -52,14 +49,6 @@ const ASK_AGAIN: RetryAfter = RetryAfter::In(Duration::from_secs(30));
 const ORDER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 /// How often one chain that cannot be used is fetched anew, before another order is placed.
 const BAD_CHAINS: usize = 3;
-/// How long one poll may last before the worker gives its place to others.
-const POLL_LIMIT: Duration = Duration::from_mins(1);
-
-/// Names of one certificate that are proven at once.
-const PROVEN_AT_ONCE: usize = 32;
-
-/// How long an answer stays valid in the challenge table if nobody takes it away.
-const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What drivers share.
 #[derive(Debug, Clone)]
@@ -68,6 +57,7 @@ pub struct Engine {
     pub table: Table,
     pub accounts: Arc<Accounts>,
     pub records: Arc<Records>,
+    pub self_check: Option<Arc<SelfCheck>>,
     pub fence: Fence,
     /// What is to be shown of an order that is under way.
     pub told: mpsc::UnboundedSender<(Id, String)>,
@@ -192,6 +182,8 @@ struct Driver<'a> {
     turn: Option<Turn>,
     /// Records that were left have been tried to unset.
     swept: bool,
+    /// What the self-check found of the names of the order.
+    found: BTreeMap<Name, String>,
 }
 
 impl Stop {
@@ -217,7 +209,20 @@ impl<'a> Driver<'a> {
         state.pending = state.pending.filter(|pending| cas.contains(&Some(&pending.ca)));
         let kinds = job.resolver.challenges.kinds();
         let (account, held_key, turn, swept) = (None, None, None, false);
-        Ok(Self { engine, job, clock, state, version, account, held_key, kinds, turn, swept })
+        let found = BTreeMap::new();
+        Ok(Self {
+            engine,
+            job,
+            clock,
+            state,
+            version,
+            account,
+            held_key,
+            kinds,
+            turn,
+            swept,
+            found,
+        })
     }
 
     async fn run(&mut self) -> Result<Facts, Stop> {
@@ -308,7 +313,8 @@ impl<'a> Driver<'a> {
         let event = match effect {
             Effect::Place => self.place().await?,
             Effect::Look(pending) => {
-                let view = self.account().await?.look(&pending.url).await?;
+                let mut view = self.account().await?.look(&pending.url).await?;
+                self.add_found(&mut view);
                 Event::Seen { view, at: (self.clock)() }
             }
             Effect::Locate(proofs) => self.locate(proofs).await?,
@@ -340,68 +346,6 @@ impl<'a> Driver<'a> {
         tracing::info!(names = %self.job.names, order = %url, rehearsal, "order placed");
         self.state.kinds.clone_from(&self.job.kinds);
         Ok(Event::Placed { url, key, at: (self.clock)(), terms })
-    }
-
-    async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
-        let expires = (self.clock)() + ANSWER_LIVES;
-        let answers = proofs.iter().filter_map(|proof| {
-            let (name, answer) = (proof.name.clone(), proof.key_authorization.clone());
-            Some((table_key(proof)?, Answer { name, answer, expires }))
-        });
-        let answers: Vec<(String, Answer)> = answers.collect();
-        if !answers.is_empty() {
-            self.engine.table.present(answers).await?;
-        }
-        let delay = tokio::time::sleep(self.delay(&proofs));
-        futures::future::try_join(self.await_records(&proofs), delay.map(Ok)).await?;
-        Ok(Event::Presented(proofs))
-    }
-
-    /// The longest that is set for one of the challenges.
-    fn delay(&self, proofs: &[Proof]) -> Duration {
-        let challenges = &self.job.resolver.challenges;
-        let of = |proof: &Proof| match proof.kind {
-            ChallengeKind::Http01 => challenges.http.as_ref().map(|http| http.delay),
-            ChallengeKind::TlsAlpn01 => challenges.tls.as_ref().map(|tls| tls.delay),
-            ChallengeKind::Dns01 => None,
-        };
-        proofs.iter().filter_map(of).max().unwrap_or_default()
-    }
-
-    /// Whatever becomes of it, each answer is taken away, and none later than it is settled.
-    async fn prove(&mut self, proofs: &[Proof]) -> Result<Event, Stop> {
-        let Some(pending) = self.state.pending.clone() else { return Ok(Event::Begin) };
-        let account = self.account().await?;
-        let each = proofs.iter().map(|proof| self.prove_one(&account, &pending, proof));
-        let each: Vec<_> = each.collect();
-        let all: Vec<Result<Option<Record>, Stop>> =
-            stream::iter(each).buffer_unordered(PROVEN_AT_ONCE).collect().await;
-        self.turn = None;
-        let gone = all.into_iter().collect::<Result<Vec<Option<Record>>, Stop>>()?;
-        Ok(Event::Settled(gone.into_iter().flatten().collect()))
-    }
-
-    /// The record that is gone with it.
-    async fn prove_one(
-        &self,
-        account: &Account,
-        pending: &Pending,
-        proof: &Proof,
-    ) -> Result<Option<Record>, Stop> {
-        let chosen = slice::from_ref(&proof.chosen);
-        let proved = account.prove(&pending.url, chosen, POLL_LIMIT).await;
-        let gone = self.unset_of(proof).await;
-        if let Some(key) = table_key(proof) {
-            self.engine.table.withdraw(vec![key]).await?;
-        }
-        proved?;
-        Ok(gone)
-    }
-
-    /// Shown until the order is over.
-    fn tell(&self, text: &str) {
-        // The leader ends before its workers only when it leads no more.
-        drop(self.engine.told.send((self.job.id.clone(), order::shown(text))));
     }
 
     fn tell_fallback(&self, state: &State) {
@@ -588,13 +532,4 @@ impl<'a> Driver<'a> {
 
 fn fenced(fence: &Fence) -> Result<(), Stop> {
     if fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
-}
-
-/// The entry of the challenge table that answers it, if it is one of the table's.
-fn table_key(proof: &Proof) -> Option<String> {
-    match proof.kind {
-        ChallengeKind::Http01 => Some(proof.token.clone()),
-        ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
-        ChallengeKind::Dns01 => None,
-    }
 }

@@ -1,8 +1,8 @@
 //! `routecert` gets and keeps certificates for the routes of a Kubernetes cluster, and serves them.
 //!
 //! The binary has two long-running halves. The **controller** watches IngressRoutes, derives which
-//! certificates they lead to, gets them from an ACME server (RFC 8555, HTTP-01) and stores them as
-//! TLS Secrets. The **proxy** ends TLS with those Secrets, answers the CA's challenges and forwards
+//! certificates they lead to, gets them from an ACME server (RFC 8555) and stores them as TLS
+//! Secrets. The **proxy** ends TLS with those Secrets, answers the CA's challenges and forwards
 //! to one upstream. They never name each other: they meet in the [`store`]. [`cli`] starts one of
 //! them or both.
 //!
@@ -27,7 +27,8 @@
 //! - → [`proxy::run`]: one entry swapped, then picked by name in every handshake
 //!
 //! Challenges go beside it: [`store::Table::present`] → ConfigMaps → [`store::Store::challenges`] →
-//! the proxy, where [`challenge::Answer::for_host`] is the reply.
+//! the proxy, where [`challenge::Answer::for_host`] is the reply to HTTP-01 and
+//! [`challenge::alpn_certificate`] that to TLS-ALPN-01. TXT records go by [`dns::Engine`].
 //!
 //! # Layers
 //!
@@ -58,11 +59,18 @@
 //! For one certificate ([`issue::drive`]):
 //!
 //! 1. the state is read afresh; a key is made; newOrder; **S1** state with order URL and key
-//! 2. **C1** the answers in the challenge table; our watch shows them; the CA is told and polled
-//! 3. **C2** the answers taken away
+//! 2. DNS-01: **S2** the records as intended; they are set; **S3** as made, with what unsets them
+//! 3. **C1** the other answers in the challenge table; our watch shows them; the CA is told and
+//!    polled, and each answer taken away as soon as its authorization is settled (**C2**)
 //! 4. finalize with the stored key; download
 //! 5. **K1** the certificate Secret
 //! 6. **S4** state: counted, the order over, the failures forgotten; then copies and status
+//!
+//! Without a cluster (`routecert run` with `providers.file`) the same records are in files, behind
+//! the same [`store::Store`]: certificates in Traefik's `acme.json`, states and accounts in
+//! `.state` beside it, the challenge table in memory. A lock on the file takes the place of the
+//! Lease, the log that of status. What is in an `acme.json`, and what [`cli`] imports, counts as
+//! issued by the resolver that it is filed under, and is removed only after a route has wanted it.
 //!
 //! An account's key is stored before it is registered, its URL after; a stored key is looked for at
 //! the CA before it is registered. Killed anywhere, the next

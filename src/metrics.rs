@@ -71,7 +71,11 @@ impl Metrics {
         let mut all = Registry::with_prefix("routecert");
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The program", build);
-        all.register("leading", "1 in the process that gets certificates", self.leading.clone());
+        all.register(
+            "leading",
+            "Whether this process is the one that gets certificates",
+            self.leading.clone(),
+        );
         all.register("resolver_usable", "1: routes can use it", self.resolvers.clone());
         let certificates = "Certificates that are wanted or kept, in the process that leads";
         all.register("certificates", certificates, self.certificates.clone());

@@ -147,6 +147,9 @@ impl State {
 /// One TXT record of DNS-01.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// The resolver whose provider has it.
+    #[serde(default)]
+    pub resolver: String,
     #[serde(flatten)]
     pub task: Task,
     /// What the provider said when it had set it. `None`: it may have, or not.
@@ -513,18 +516,19 @@ fn invalid(
         let message = std::mem::take(&mut message);
         state.tried.push(Tried { name: name.clone(), kind: *kind, at, message });
     }
-    let more = |name: &Name| choice::untried(kinds, name, &state.tried, at).is_some();
+    let more = |name: &Name| {
+        pending.challenges.contains_key(name)
+            && choice::untried(kinds, name, &state.tried, at).is_some()
+    };
     if !failed.is_empty() && failed.iter().all(more) {
         return Effect::Place;
     }
-    let of_failed = state.tried.extract_if(.., |one| failed.contains(&one.name));
-    let of_failed: Vec<Tried> = of_failed.collect();
-    let tries = failed.iter().map(|name| of_failed.iter().filter(|one| one.name == *name).count());
-    let tries = u8::try_from(tries.max().unwrap_or_default()).unwrap_or(u8::MAX).max(1);
-    let told = of_failed.iter().filter(|one| !one.message.is_empty());
-    let told: Vec<String> =
-        told.map(|one| format!("{}: {}", one.kind.as_str(), one.message)).collect();
-    let message = if message.is_empty() { told.join("; ") } else { message };
+    let told = choice::told(&state.tried, &failed);
+    let tries_of = |name: &Name| state.tried.iter().filter(|one| one.name == *name).count();
+    let tries = failed.iter().map(tries_of).max().unwrap_or_default();
+    let tries = u8::try_from(tries).unwrap_or(u8::MAX).max(1);
+    state.tried.retain(|one| !failed.contains(&one.name));
+    let message = if told.is_empty() { message } else { told };
     Effect::GiveUp { kind: FailureKind::Refused, message, names: failed, tries }
 }
 

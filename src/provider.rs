@@ -44,6 +44,11 @@ impl Provider {
         std::iter::once(self.code).chain(list(self.aliases))
     }
 
+    /// It runs a program or asks a person where the controller is: no object may choose it.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self.code, "exec" | "manual")
+    }
+
     /// The variables that it needs, for people.
     pub fn needs(&self) -> String {
         let sets = self.sets().map(|set| list(set).map(shown).collect::<Vec<_>>().join(", "));

@@ -11,14 +11,15 @@ mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::cert::Id;
 use crate::config::{Config, Live};
-use crate::name::Name;
+use crate::name::{Name, Names};
 use crate::resolver::Resolver;
 use crate::route::{Judged, Key, Presence, Reason, Refusal, Route};
 use crate::world::classes::Classes;
-use crate::world::derive::NOTHING;
-use crate::world::hosts::{Hosts, Owner};
+use crate::world::hosts::{Claims, Hosts};
 use crate::world::services::Services;
 use crate::world::settings::Settings;
 use crate::world::wants::Wants;
@@ -45,11 +46,49 @@ impl Changed {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "a look-up costs the same among few and among many; what is made of all of them is \
+              sorted, or the same in any order"
+)]
+type Routes = std::collections::HashMap<Key, Entry>;
+
+/// What is kept of a route.
 #[derive(Debug)]
-struct Entry {
+enum Entry {
+    /// It asks for nothing, and nothing is wrong or to be said, as of most routes: that it names
+    /// its hosts is all that counts.
+    Quiet(Claims),
+    Whole(Box<Whole>),
+}
+
+#[derive(Debug)]
+struct Whole {
     route: Route,
-    /// `None`: it leads to nothing, as most routes do.
-    derived: Option<Box<Derived>>,
+    derived: Derived,
+}
+
+impl Whole {
+    /// For which certificates, and since when.
+    fn asks(&self) -> (Option<Timestamp>, &[Certificate]) {
+        (self.route.created, &self.derived.certificates)
+    }
+}
+
+impl Entry {
+    fn claims(&self) -> Claims {
+        match self {
+            Self::Quiet(claims) => claims.clone(),
+            Self::Whole(whole) => claims(&whole.route),
+        }
+    }
+
+    fn whole(&self) -> Option<&Whole> {
+        match self {
+            Self::Quiet(_) => None,
+            Self::Whole(whole) => Some(whole),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +98,7 @@ pub struct World {
     services: Services,
     hosts: Hosts,
     wants: Wants,
-    routes: BTreeMap<Key, Entry>,
+    routes: Routes,
     /// Routes of other classes that may become ours when a class does.
     strangers: BTreeMap<Key, Route>,
     /// By namespace, routes of which it is not known what they would want if they were right.
@@ -80,7 +119,7 @@ impl World {
             services: Services::default(),
             hosts,
             wants: Wants::default(),
-            routes: BTreeMap::new(),
+            routes: Routes::default(),
             strangers: BTreeMap::new(),
             unclear: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -101,6 +140,11 @@ impl World {
         self.wants.one(id)
     }
 
+    /// Its names alone: of thousands of routes each asks for them.
+    pub fn names(&self, id: &Id) -> Option<&Names> {
+        self.wants.names(id)
+    }
+
     /// Every certificate that is to be had.
     pub fn wants(&self) -> impl Iterator<Item = (&Id, Want)> {
         self.wants.ids().filter_map(|id| Some((id, self.want(id)?)))
@@ -111,20 +155,16 @@ impl World {
         self.wants.ids()
     }
 
+    /// Unless it asks for nothing and there is nothing to say of it.
     pub fn route(&self, key: &Key) -> Option<(&Route, &Derived)> {
-        let entry = self.routes.get(key)?;
-        Some((&entry.route, entry.derived.as_deref().unwrap_or(&NOTHING)))
+        let whole = self.routes.get(key)?.whole()?;
+        Some((&whole.route, &whole.derived))
     }
 
-    /// Routes that lead to something, be it a refusal.
+    /// Routes that lead to something, be it a refusal, and with [`Purpose::Plan`] all others too; in
+    /// no order.
     pub fn derived(&self) -> impl Iterator<Item = (&Route, &Derived)> {
-        let asks = |entry: &'_ &Entry| entry.derived.is_some();
-        let those = self.routes.values().filter(asks);
-        those.map(|entry| (&entry.route, entry.derived.as_deref().unwrap_or(&NOTHING)))
-    }
-
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.routes.values().map(|entry| &entry.route)
+        self.routes.values().filter_map(Entry::whole).map(|whole| (&whole.route, &whole.derived))
     }
 
     pub fn resolver(&self, name: &str) -> Option<&Resolver> {
@@ -152,6 +192,11 @@ impl World {
         self.wants.winner(namespace, secret)
     }
 
+    /// Routes that name a Secret to be filled, by its namespace and name.
+    pub fn claimants(&self, place: &(String, String)) -> impl Iterator<Item = &Key> + use<'_> {
+        self.wants.claimants(place)
+    }
+
     /// Why the Secret that a route names for `wanted` does not hold it, if so.
     pub fn lost_copy(&self, key: &Key, wanted: &Certificate) -> Option<Refusal> {
         let secret = wanted.secret_name.as_ref()?;
@@ -175,22 +220,45 @@ impl World {
     /// A route appeared, changed (`Some`) or went (`None`).
     pub fn apply(&mut self, key: &Key, route: Option<Route>) -> Changed {
         let mut changed = Changed::default();
+        let route = match route {
+            Some(route) => match self.echo(route, &mut changed) {
+                Some(route) => Some(route),
+                None => return changed,
+            },
+            None => None,
+        };
         self.strangers.remove(key);
-        let old = self.take_out(key, &mut changed);
+        let old = self.routes.remove(key);
         let new = route.and_then(|route| self.ours(route));
-        let names = [&old, &new].into_iter().flatten().flat_map(claimed).collect();
-        let owners = self.hosts.owners(&names);
-        if let Some(old) = &old {
-            self.hosts.unclaim(old, &claimed(old));
-        }
+        let before = old.as_ref().map(Entry::claims).unwrap_or_default();
+        let after = new.as_ref().map(claims).unwrap_or_default();
+        let passed_on = self.hosts.claim(key, &before, &after);
+        let new = new.map(|route| Whole { derived: self.derive(&route), route });
+        self.exchange(old.as_ref().and_then(Entry::whole), new.as_ref(), &mut changed);
         if let Some(new) = new {
-            self.hosts.claim(&new, &claimed(&new));
-            self.settle(new, &mut changed);
-        } else if old.is_some() {
-            changed.routes.insert(key.clone());
+            let entry = self.kept(new, after);
+            self.routes.insert(key.clone(), entry);
         }
-        self.refresh(&names, &owners, Some(key), &mut changed);
+        self.pass_on(&passed_on, Some(key), &mut changed);
         changed
+    }
+
+    /// What was written on the status comes back: of a route that is as before nothing follows but
+    /// that it is looked at. Any other is given back.
+    fn echo(&mut self, mut route: Route, changed: &mut Changed) -> Option<Route> {
+        let Some(Entry::Whole(known)) = self.routes.get_mut(&route.key) else { return Some(route) };
+        // A class that has gone makes the same route another's.
+        if !self.classes.is_ours(&known.route) {
+            return Some(route);
+        }
+        std::mem::swap(&mut route.status, &mut known.route.status);
+        if route == known.route {
+            let has_news = known.derived != Derived::default() || known.route.status.is_some();
+            changed.routes.extend(has_news.then_some(route.key));
+            return None;
+        }
+        std::mem::swap(&mut route.status, &mut known.route.status);
+        Some(route)
     }
 
     /// A namespace holds a certificate of these names, or does so no longer (`None`).
@@ -199,11 +267,8 @@ impl World {
         if self.hosts.held(id) == held.as_ref() {
             return changed;
         }
-        let both = [self.hosts.held(id), held.as_ref()].into_iter().flatten();
-        let names: BTreeSet<Name> = both.flat_map(|hold| hold.names.iter().cloned()).collect();
-        let owners = self.hosts.owners(&names);
-        self.hosts.hold(id, held);
-        self.refresh(&names, &owners, None, &mut changed);
+        let passed_on = self.hosts.hold(id, held);
+        self.pass_on(&passed_on, None, &mut changed);
         changed
     }
 
@@ -278,8 +343,8 @@ impl World {
         for (_, route) in std::mem::take(&mut self.strangers) {
             changed.merge(self.apply(&route.key.clone(), Some(route)));
         }
-        let lost = self.routes.values().filter(|entry| !self.classes.is_ours(&entry.route));
-        let lost: Vec<Route> = lost.map(|entry| entry.route.clone()).collect();
+        let all = self.routes.values().filter_map(Entry::whole).map(|whole| &whole.route);
+        let lost: Vec<Route> = all.filter(|route| !self.classes.is_ours(route)).cloned().collect();
         for route in lost {
             changed.merge(self.apply(&route.key.clone(), Some(route)));
         }
@@ -297,40 +362,42 @@ impl World {
         None
     }
 
-    /// Where the owner of a name is another than before, what its claimants lead to is too.
-    fn refresh(
-        &mut self,
-        names: &BTreeSet<Name>,
-        owners_before: &[Owner],
-        but: Option<&Key>,
-        changed: &mut Changed,
-    ) {
-        let now = self.hosts.owners(names);
-        let both = names.iter().zip(owners_before.iter().zip(&now));
-        let passed_on = both.filter(|(_, (before, now))| before != now).map(|(name, _)| name);
-        let mut claimants = self.hosts.claimants(passed_on);
+    /// What the claimants of names that have another owner now lead to may be different.
+    fn pass_on(&mut self, names: &[Name], but: Option<&Key>, changed: &mut Changed) {
+        let mut claimants = self.hosts.claimants(names);
         claimants.retain(|key| Some(key) != but);
         self.derive_again(claimants, changed);
     }
 
     fn derive_again(&mut self, keys: BTreeSet<Key>, changed: &mut Changed) {
         for key in keys {
-            if let Some(route) = self.take_out(&key, changed) {
-                self.settle(route, changed);
-            }
+            let Some(entry) = self.routes.remove(&key) else { continue };
+            let again = match entry {
+                // Whatever happens, it asks for nothing.
+                Entry::Quiet(claims) => Entry::Quiet(claims),
+                Entry::Whole(old) => {
+                    let new = Whole { derived: self.derive(&old.route), route: old.route.clone() };
+                    self.exchange(Some(&old), Some(&new), changed);
+                    let claims = claims(&new.route);
+                    self.kept(new, claims)
+                }
+            };
+            self.routes.insert(key, again);
         }
     }
 
-    fn settle(&mut self, route: Route, changed: &mut Changed) {
-        let derived = derive::derive(&self.settings, &self.services, &route);
-        let derived = self.without_foreign(&route, derived);
-        let has_news = derived != NOTHING || route.status.is_some();
-        let derived = (derived != NOTHING).then(|| Box::new(derived));
-        if has_news {
-            changed.routes.insert(route.key.clone());
-        }
-        self.remember(&route, derived.as_deref(), changed);
-        self.routes.insert(route.key.clone(), Entry { route, derived });
+    fn derive(&self, route: &Route) -> Derived {
+        self.without_foreign(route, derive::derive(&self.settings, &self.services, route))
+    }
+
+    fn kept(&self, whole: Whole, claims: Claims) -> Entry {
+        let Whole { route, derived } = &whole;
+        let is_quiet = self.settings.purpose == Purpose::Act
+            && *derived == Derived::default()
+            && route.status.is_none()
+            && !classes::may_change(route)
+            && self.resolvers_of(route).is_empty();
+        if is_quiet { Entry::Quiet(claims) } else { Entry::Whole(Box::new(whole)) }
     }
 
     /// A certificate with one foreign name is refused whole, so that a stranger cannot change the
@@ -355,66 +422,101 @@ impl World {
         derived
     }
 
-    fn take_out(&mut self, key: &Key, changed: &mut Changed) -> Option<Route> {
-        let Entry { route, derived } = self.routes.remove(key)?;
-        self.index(&route, Index::Out);
-        if let Some(unclear) = self.unclear.get_mut(&*key.namespace) {
-            unclear.remove(key);
-            if unclear.is_empty() {
-                self.unclear.remove(&*key.namespace);
+    /// One route, in whatever form it was known and is known from now on.
+    fn exchange(&mut self, old: Option<&Whole>, new: Option<&Whole>, changed: &mut Changed) {
+        let both = [old, new].into_iter().flatten();
+        let told = both.filter(|it| it.derived != Derived::default() || it.route.status.is_some());
+        changed.routes.extend(told.map(|it| it.route.key.clone()));
+        if old.map(Whole::asks) != new.map(Whole::asks) {
+            if let Some(Whole { route, derived }) = old {
+                derived.certificates.iter().for_each(|it| self.wants.drop_one(route, it, changed));
+            }
+            if let Some(Whole { route, derived }) = new {
+                derived.certificates.iter().for_each(|it| self.wants.add(route, it, changed));
             }
         }
-        let Some(derived) = derived else { return Some(route) };
-        changed.routes.insert(key.clone());
-        for wanted in &derived.certificates {
-            self.wants.drop_one(&route, wanted, changed);
+        self.note_unclear(old, new);
+        let needs = |it: &'_ Whole| self.needs(&it.route);
+        let (old_needs, new_needs) = (old.map(needs), new.map(needs));
+        if old_needs != new_needs {
+            for (it, needs) in old.into_iter().zip(old_needs) {
+                self.index(&it.route.key, needs, Index::Out);
+            }
+            for (it, needs) in new.into_iter().zip(new_needs) {
+                self.index(&it.route.key, needs, Index::In);
+            }
         }
-        Some(route)
     }
 
-    fn remember(&mut self, route: &Route, derived: Option<&Derived>, changed: &mut Changed) {
-        self.index(route, Index::In);
-        let Some(derived) = derived else { return };
-        if derived.refusals.iter().any(|refusal| refusal.reason.hides_the_wish()) {
+    fn note_unclear(&mut self, old: Option<&Whole>, new: Option<&Whole>) {
+        let is_unclear =
+            |it: &&Whole| it.derived.refusals.iter().any(|refusal| refusal.reason.hides_the_wish());
+        let (old, new) = (old.filter(is_unclear), new.filter(is_unclear));
+        if let Some(Whole { route, .. }) = old
+            && let Some(unclear) = self.unclear.get_mut(&*route.key.namespace)
+        {
+            unclear.remove(&route.key);
+            if unclear.is_empty() {
+                self.unclear.remove(&*route.key.namespace);
+            }
+        }
+        if let Some(Whole { route, .. }) = new {
             let unclear = self.unclear.entry(route.key.namespace.to_string()).or_default();
             unclear.insert(route.key.clone());
         }
-        for wanted in &derived.certificates {
-            self.wants.add(route, wanted, changed);
+    }
+
+    /// Those that the route names; without a `tls` of its own those of its entry points.
+    fn resolvers_of<'a>(&'a self, route: &'a Route) -> BTreeSet<&'a str> {
+        match &route.tls {
+            Some(tls) => tls.resolver.as_deref().into_iter().collect(),
+            None => {
+                let entry_points = self.settings.entry_points_of(route);
+                let models = entry_points.filter_map(|one| one.tls.as_ref());
+                models.filter_map(|model| model.cert_resolver.as_deref()).collect()
+            }
         }
     }
 
-    /// Who has to be looked at when a resolver or a Service changes: routes that ask alone.
-    fn index(&mut self, route: &Route, index: Index) {
-        let resolver = route.tls.as_ref().and_then(|tls| tls.resolver.as_deref());
-        let models = self.settings.entry_points_of(route).filter_map(|one| one.tls.as_ref());
-        let models = models.filter_map(|model| model.cert_resolver.as_deref());
-        let names: BTreeSet<String> = match &route.tls {
-            Some(_) => resolver.into_iter().map(str::to_owned).collect(),
-            None => models.map(str::to_owned).collect(),
-        };
-        if names.is_empty() {
-            return;
+    fn needs(&self, route: &Route) -> Needs {
+        let resolvers = self.resolvers_of(route);
+        if resolvers.is_empty() {
+            return Needs::default();
         }
-        for name in names {
+        let services = route.parts.iter().flat_map(|part| &part.services).map(|service| {
+            let namespace = service.namespace.as_deref().unwrap_or(&route.key.namespace);
+            (namespace.to_owned(), service.name.to_string())
+        });
+        let resolvers = resolvers.into_iter().map(str::to_owned).collect();
+        Needs { resolvers, services: services.collect() }
+    }
+
+    /// Who has to be looked at when a resolver or a Service changes.
+    fn index(&mut self, key: &Key, needs: Needs, index: Index) {
+        for name in needs.resolvers {
             let users = self.users.entry(name.clone()).or_default();
             match index {
-                Index::In => drop(users.insert(route.key.clone())),
-                Index::Out => drop(users.remove(&route.key)),
+                Index::In => drop(users.insert(key.clone())),
+                Index::Out => drop(users.remove(key)),
             }
             if users.is_empty() {
                 self.users.remove(&name);
             }
         }
-        for service in route.parts.iter().flat_map(|part| &part.services) {
-            let namespace = service.namespace.as_deref().unwrap_or(&route.key.namespace);
-            let place = (namespace.to_owned(), service.name.to_string());
+        for place in needs.services {
             match index {
-                Index::In => self.services.need(place, &route.key),
-                Index::Out => self.services.need_no_more(&place, &route.key),
+                Index::In => self.services.need(place, key),
+                Index::Out => self.services.need_no_more(&place, key),
             }
         }
     }
+}
+
+/// What a route that asks for certificates refers to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Needs {
+    resolvers: BTreeSet<String>,
+    services: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -444,8 +546,11 @@ fn owner_unknown(name: &Name) -> Refusal {
     )
 }
 
-fn claimed(route: &Route) -> BTreeSet<Name> {
-    route.hosts().take(MAX_CLAIMS).cloned().collect()
+fn claims(route: &Route) -> Claims {
+    let mut names: Vec<Name> = route.hosts().take(MAX_CLAIMS).cloned().collect();
+    names.sort();
+    names.dedup();
+    Claims { since: route.created.unwrap_or(Timestamp::MAX), names: names.into() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use ::http::HeaderMap;
 use ::http::header::{DATE, RETRY_AFTER};
 use jiff::{SignedDuration, Timestamp};
 
+/// Limits of CAs end within a week; a longer wait would be a mistake that nobody could undo here.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
 /// From the moment that the reply came, or a time of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
@@ -36,19 +39,22 @@ impl RetryAfter {
         }
     }
 
+    /// At most a week from `now`.
     pub fn resolve(self, now: Timestamp) -> Timestamp {
+        let after = |wait| {
+            let wait = SignedDuration::try_from(wait).unwrap_or_default();
+            now.checked_add(wait).unwrap_or(now)
+        };
         match self {
-            Self::In(duration) => now
-                .checked_add(SignedDuration::try_from(duration).unwrap_or_default())
-                .unwrap_or(now),
-            Self::At(time) => time,
+            Self::In(wait) => after(wait.min(LONGEST)),
+            Self::At(time) => time.min(after(LONGEST)),
         }
     }
 
     /// How long to wait, as far as no clock is needed to tell.
     pub(super) fn wait(self) -> Option<Duration> {
         match self {
-            Self::In(duration) => Some(duration),
+            Self::In(wait) => Some(wait.min(LONGEST)),
             Self::At(_) => None,
         }
     }
@@ -69,6 +75,9 @@ mod tests {
         assert_eq!(resolved("3600").as_deref(), Some("2026-11-25T01:00:00Z"));
         let date = "Wed, 25 Nov 2026 02:00:00 GMT";
         assert_eq!(resolved(date).as_deref(), Some("2026-11-25T02:00:00Z"));
+        let week = Some("2026-12-02T00:00:00Z");
+        assert_eq!(resolved("4000000000").as_deref(), week);
+        assert_eq!(resolved("Thu, 25 Nov 2066 02:00:00 GMT").as_deref(), week);
         assert_eq!(resolved("soon"), None);
         assert_eq!(resolved("-1"), None);
     }

@@ -46,7 +46,8 @@ struct Authorization {
 
 impl Account {
     /// newOrder (RFC 8555 §7.4): the order's URL. `replaces`: the ARI id of the certificate that is
-    /// renewed (RFC 9773 §5); a CA that refuses it is asked again without.
+    /// renewed (RFC 9773 §5), for a CA that knows such things; one that refuses it is asked again
+    /// without.
     pub async fn place(
         &self,
         names: &Names,
@@ -63,7 +64,9 @@ impl Account {
         };
         let plain = serde_json::to_value(order)
             .map_err(|error| Error::Refused(format!("an order that cannot be made: {error}")))?;
-        let url = self.ca.directory().await?.new_order;
+        let directory = self.ca.directory().await?;
+        let url = directory.new_order;
+        let replaces = replaces.filter(|_| directory.renewal_info.is_some());
         let mut reply = self.post(&url, &with_replaces(&plain, replaces)).await?;
         if let (Some(problem), Some(id)) = (reply.problem(), replaces)
             && may_be_about_replaces(&problem, reply.status)

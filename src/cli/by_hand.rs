@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::cert::Id;
 use crate::cli::by_hand::records::{Place, Records};
+use crate::cli::place::in_runtime;
 use crate::cli::{Failure, say};
 use crate::order::{Asked, State};
 
@@ -88,7 +89,7 @@ impl Revoke {
 
 impl Named {
     fn ask(&self, environment: &BTreeMap<String, String>, wish: &Asked) -> Result<(), Failure> {
-        records::in_runtime(async {
+        in_runtime(async {
             let records = self.place.open(environment).await?;
             let ids = names::find(&records, &self.words).await?;
             let mut taken = Vec::new();

@@ -7,7 +7,8 @@ use clap::Args;
 use futures::StreamExt;
 
 use crate::cert::Id;
-use crate::cli::{Common, Failure, in_runtime, print, records, understood};
+use crate::cli::place::{in_runtime, records};
+use crate::cli::{Common, Failure, print, understood};
 use crate::config::StoreKind;
 use crate::store::{AcmeJson, Change, Error, Store};
 

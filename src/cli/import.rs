@@ -8,7 +8,8 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use crate::cert::{Certificate, Id};
-use crate::cli::{Common, Failure, Records, in_runtime, print, records, understood};
+use crate::cli::place::{Records, in_runtime, records};
+use crate::cli::{Common, Failure, print, understood};
 use crate::config::{Config, StoreKind};
 use crate::name::{Name, Names};
 use crate::order::State;

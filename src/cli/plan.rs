@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
 
+use crate::cli::place::{HOME, api_server, with_a_provider};
 use crate::cli::plan::result::Plan;
-use crate::cli::{Configuration, Failure, HOME, api_server, understood, with_a_provider};
+use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
 use crate::config::Config;
 use crate::route::{Judged, Kind};

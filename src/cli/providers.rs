@@ -38,9 +38,12 @@ struct Line {
 
 /// All of one provider, as `-o json` has it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Whole {
     #[serde(flatten)]
     line: Line,
+    /// For resolvers of the static configuration, not for those that are objects.
+    static_only: bool,
     /// Of these sets one is needed; each variable is a list of the names that it goes by.
     required: Vec<Vec<Vec<&'static str>>>,
     optional: Vec<Variable>,
@@ -81,7 +84,12 @@ fn line(provider: Provider) -> Line {
 
 fn whole(provider: Provider) -> Whole {
     let optional = provider.optional().map(|(name, default)| Variable { name, default });
-    Whole { required: provider.needed(), optional: optional.collect(), line: line(provider) }
+    Whole {
+        line: line(provider),
+        static_only: provider.is_of_the_machine(),
+        required: provider.needed(),
+        optional: optional.collect(),
+    }
 }
 
 fn unknown(code: &str) -> Failure {
@@ -122,29 +130,31 @@ fn table(lines: &[Line]) -> String {
         text.push_str(&row(line.code, &line.aliases.join(","), state(line), line.name));
     }
     let count = lines.iter().filter(|line| line.built).count();
-    text.push_str(&format!(
-        "\n{count} of {} are built. `routecert providers CODE` tells a provider's variables.\n",
-        lines.len()
-    ));
-    text
+    let all = lines.len();
+    format!(
+        "{text}\n{count} of {all} are built. `routecert providers CODE` tells a provider's variables.\n"
+    )
 }
 
 fn for_people(whole: &Whole) -> String {
-    let Whole { line, required, optional } = whole;
+    let Whole { line, static_only, required, optional } = whole;
     let mut text = format!("{}: {}\n", line.code, line.name);
     if !line.aliases.is_empty() {
-        text.push_str(&format!("aliases: {}\n", line.aliases.join(", ")));
+        text.extend(["aliases: ", &line.aliases.join(", "), "\n"]);
     }
     text.push_str(match state(line) {
         "shut down" => "built: no, its service has shut down\n",
         "yes" => "built: yes\n",
         _ => "built: no, this version cannot use it\n",
     });
+    if *static_only {
+        text.push_str("for resolvers of the static configuration only\n");
+    }
     let mut head = "\nrequired\n";
     for set in required {
         text.push_str(head);
         for names in set {
-            text.push_str(&format!("  {}\n", names.join(" or ")));
+            text.extend(["  ", &names.join(" or "), "\n"]);
         }
         head = "\nor, in place of these\n";
     }
@@ -158,8 +168,8 @@ fn for_people(whole: &Whole) -> String {
     }
     if !required.is_empty() || !optional.is_empty() {
         text.push_str(
-            "\nIn place of each variable one with _FILE behind its name can be set, the path of a \
-             file\nthat holds the value. Files are read at each use; a final line end is cut.\n",
+            "\nIn place of each VAR, VAR_FILE can be set, the path of a file that holds the value. \
+             Files\nare read at each use; a final line end is cut.\n",
         );
     }
     text

@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use crate::api::{AcmeCertificate, LastError};
 use crate::cert::Id;
+use crate::cli::place::{api_server, reads_cluster};
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
-use crate::cli::{Configuration, Failure, api_server, understood};
+use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
-use crate::config::KubernetesCrd;
+use crate::config::{KubernetesCrd, StoreKind};
 use crate::store::CERTIFICATE_PREFIX;
 
 /// Arguments of `status`.
@@ -77,7 +78,8 @@ struct Certificate {
 #[derive(Debug, Serialize)]
 struct Route {
     /// `KIND.GROUP NAMESPACE/NAME`.
-    route: String,
+    #[serde(rename = "route")]
+    key: String,
     ready: bool,
     reason: String,
     message: String,
@@ -135,7 +137,14 @@ impl Arguments {
         if self.configuration.is_nothing(environment) {
             return Ok(KubernetesCrd::default());
         }
-        understood(&self.configuration, environment).map(|(config, _)| api_server(&config))
+        let (config, _) = understood(&self.configuration, environment)?;
+        if config.store() == StoreKind::File && !reads_cluster(&config) {
+            let message = "there is no API server that anything is shown in: by this configuration \
+                           routes and certificates are in files. `routecert run` tells in its log \
+                           what becomes of each certificate";
+            return Err(Failure::Configuration(message.to_owned()));
+        }
+        Ok(api_server(&config))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::build::address;
 use crate::config::typed::Typed;
 use crate::config::value;
 use crate::config::walk::Walk;
-use crate::config::{Grant, Own, OwnResolver, Problem, StoreKind};
+use crate::config::{Grant, Own, OwnResolver, Problem, SelfCheck, StoreKind};
 use crate::name::DomainPattern;
 
 pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
@@ -32,6 +32,7 @@ pub(super) fn own(root: &Typed, walk: &mut Walk) -> Own {
     if let Some(namespace) = namespace(typed, "defaultTLSResourcesNamespace", walk) {
         own.default_tls_resources_namespace = Some(namespace);
     }
+    own.self_check = self_check(typed, walk);
     if let (Some(field), Some(text)) = (typed.at("adminAddress"), typed.text("adminAddress"))
         && address(field, text, walk).is_some()
     {
@@ -99,6 +100,29 @@ fn store(typed: &Typed, walk: &mut Walk) -> Option<StoreKind> {
     }
 }
 
+fn self_check(typed: &Typed, walk: &mut Walk) -> SelfCheck {
+    let mut check = SelfCheck::default();
+    let Some(typed) = typed.at("selfCheck").filter(|it| !it.is_broken()) else { return check };
+    check.enabled = typed.boolean("enabled").unwrap_or(check.enabled);
+    check.timeout = typed.duration("timeout").unwrap_or(check.timeout);
+    for item in typed.items("resolvers") {
+        if let Some(Err(message)) = item.as_text().map(value::server) {
+            walk.errors.push(Problem::at(&item.place, &item.key, message));
+        }
+    }
+    check.resolvers = typed.texts("resolvers");
+    for (key, port) in [("httpPort", &mut check.http_port), ("tlsPort", &mut check.tls_port)] {
+        let Some(number) = typed.integer(key) else { continue };
+        if let Some(number) = u16::try_from(number).ok().filter(|port| *port > 0) {
+            *port = number;
+        } else {
+            let message = format!("{key} {number} is no port; expected 1 to 65535");
+            walk.errors.push(Problem::at(&typed.place, &typed.key, message));
+        }
+    }
+    check
+}
+
 fn namespace(typed: &Typed, key: &str, walk: &mut Walk) -> Option<String> {
     let field = typed.at(key)?;
     one_namespace(field, field.as_text()?, walk)
@@ -161,6 +185,19 @@ impl Default for Own {
             default_tls_resources_namespace: None,
             admin_address: ":9402".to_owned(),
             store: None,
+            self_check: SelfCheck::default(),
+        }
+    }
+}
+
+impl Default for SelfCheck {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timeout: Duration::from_secs(10),
+            resolvers: Vec::new(),
+            http_port: 80,
+            tls_port: 443,
         }
     }
 }

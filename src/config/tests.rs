@@ -6,10 +6,11 @@ mod resolvers;
 mod sections;
 mod text;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::cert::KeyType;
-use crate::config::{Config, Domain, LogFormat, Reading, Redirect, parse};
+use crate::config::{Config, Domain, LogFormat, Reading, Redirect, StoreKind, parse};
 use crate::resolver::Resolver;
 
 pub(super) const ENTRY_POINTS: &str =
@@ -242,20 +243,30 @@ fn sections_of_traefik_without_use_give_one_warning() {
 }
 
 #[test]
+fn certificates_are_kept_where_routes_come_from_unless_it_is_said() {
+    let kind = |providers: &str, own: &str| {
+        config(&format!("{ENTRY_POINTS}providers: {providers}\nroutecert: {own}\n")).store()
+    };
+    assert_eq!(kind("{kubernetesCRD: {}}", "{}"), StoreKind::Secrets);
+    assert_eq!(kind("{kubernetesIngress: {}, file: {filename: f}}", "{}"), StoreKind::Secrets);
+    assert_eq!(kind("{file: {filename: f}}", "{}"), StoreKind::File);
+    assert_eq!(kind("{file: {filename: f}}", "{store: secrets}"), StoreKind::Secrets);
+    assert_eq!(kind("{kubernetesCRD: {}}", "{store: file}"), StoreKind::File);
+    refuses("routecert: {store: disk}", "f.yml:1:20: ", "expected secrets or file");
+    let storages = config(&with_acme("storage: /a/b.json")).storages;
+    assert_eq!(storages["le"], Path::new("/a/b.json"));
+    assert_eq!(config(&with_acme("keyType: EC256")).storages["le"], Path::new("acme.json"));
+}
+
+#[test]
 fn keys_that_are_not_honoured_yet_give_one_warning() {
-    let keys = "preferredChain: x, profile: shortlived, emailAddresses: [b@c.d]";
-    let own = "routecert: {store: file, hostHold: 1h, providedBeforeExpired: true, grants: [{namespaces: [a], domains: ['*.b']}]}\n";
-    let found = warnings(&(with_acme(keys) + own));
+    let rest = "log: {compress: true}\nroutecert: {hostHold: 1h, providedBeforeExpired: false}\n";
+    let found = warnings(&(with_acme("profile: shortlived") + rest));
     assert_eq!(found.len(), 1, "{found:#?}");
-    for key in [
-        "acme.preferredChain",
-        "acme.profile",
-        "acme.emailAddresses",
-        "routecert.store",
-        "routecert.providedBeforeExpired",
-    ] {
+    for key in ["log.compress", "routecert.providedBeforeExpired"] {
         assert!(found[0].contains(key), "{key}");
     }
+    assert!(!found[0].contains("profile") && !found[0].contains("hostHold"), "{found:#?}");
 }
 
 #[test]

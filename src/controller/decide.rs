@@ -44,6 +44,7 @@ pub(super) async fn dirty(leader: &mut Leader) {
     if !leader.complete {
         leader.complete = true;
         tell(leader, News::Complete);
+        leader.ready.send_replace(true);
         tracing::info!(
             routes = leader.world.len(),
             certificates = leader.records.len(),
@@ -210,6 +211,8 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
     warn_once(leader, want, decision);
     let shown = verdict::certificate(leader, id, want, &decision.view);
     let view = &decision.view;
+    // What else is news of a route is told on its own.
+    let has_news = leader.records.view(id) != Some(view);
     leader.measure(id, shown.as_ref().map(|_| (view.ready, view.reason.as_str())));
     if shown.is_none() && leader.records.state(id).is_none() {
         leader.records.forget(id);
@@ -218,9 +221,8 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
         leader.records.show(id, view.clone());
     }
     tell(leader, News::Certificate { id: id.clone(), shown });
-    for key in want.into_iter().flat_map(|want| &want.routes) {
-        tell_route(leader, key);
-    }
+    let routes = want.filter(|_| has_news).into_iter().flat_map(|want| &want.routes);
+    leader.dirty.routes.extend(routes.cloned());
 }
 
 /// What is about a resolver is told once, not for each of its certificates.

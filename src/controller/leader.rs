@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::api::Object;
@@ -42,6 +42,8 @@ pub(super) struct Leader {
     pub(super) resolvers: Resolvers,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) copies: mpsc::UnboundedSender<Command>,
+    /// Told once everything is known.
+    pub(super) ready: watch::Sender<bool>,
     /// What became of each copy, and which certificate it was to hold.
     pub(super) filled: BTreeMap<Place, (Id, Result<String, Refusal>)>,
     pub(super) listings: Listings,
@@ -108,7 +110,11 @@ impl Leader {
         settings: Arc<Settings>,
         engine: Engine,
         (records, resolvers): (Records, Resolvers),
-        (news, copies): (mpsc::UnboundedSender<News>, mpsc::UnboundedSender<Command>),
+        (news, copies, ready): (
+            mpsc::UnboundedSender<News>,
+            mpsc::UnboundedSender<Command>,
+            watch::Sender<bool>,
+        ),
     ) -> Self {
         let listings = Listings::new(&settings.config);
         let inherited = records.pending();
@@ -129,6 +135,7 @@ impl Leader {
             resolvers,
             news,
             copies,
+            ready,
             filled: BTreeMap::new(),
             listings,
             journal: Journal::default(),
@@ -271,6 +278,7 @@ impl Leader {
             self.records.note_copy(&report.id, &report.place, uid);
         }
         self.dirty.ids.insert(report.id.clone());
+        self.dirty.routes.extend(self.world.claimants(&report.place).cloned());
         self.filled.insert(report.place, (report.id, report.result));
     }
 

@@ -15,6 +15,7 @@ use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub(super) struct Lease {
     api: Api<Object>,
     me: String,
     clock: fn() -> Timestamp,
+    /// Told that another one leads, so that this one stands by.
+    stands_by: watch::Sender<bool>,
     seen: Option<Seen>,
 }
 
@@ -73,8 +76,9 @@ impl Lease {
         namespace: &str,
         me: String,
         clock: fn() -> Timestamp,
+        stands_by: watch::Sender<bool>,
     ) -> Self {
-        Self { api: Api::namespaced(client, namespace), me, clock, seen: None }
+        Self { api: Api::namespaced(client, namespace), me, clock, stands_by, seen: None }
     }
 
     /// Waits for the lease, does `work` while it is held, and again if it was lost and won back.
@@ -115,6 +119,7 @@ impl Lease {
                     let holder =
                         self.seen.as_ref().map(|seen| holder(&seen.object)).unwrap_or_default();
                     tracing::info!(lease = NAME, holder, "another controller leads; waiting");
+                    self.stands_by.send_replace(true);
                     told = true;
                 }
                 Ok(false) => {}

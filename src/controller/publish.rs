@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::mpsc;
@@ -34,6 +35,8 @@ pub(super) use crate::controller::publish::routes::{RouteNews, Verdict};
 
 /// Pause before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Writes under way: each waits for the API server far longer than it takes us.
+const AT_ONCE: usize = 8;
 
 /// Something to be shown.
 #[derive(Debug)]
@@ -142,6 +145,10 @@ impl Publisher {
                 self.look_at(place);
             }
             News::Route { key, news } => {
+                let news = news.filter(|news| news.is_told(&key));
+                if news.is_none() && !self.routes.contains_key(&key) {
+                    return;
+                }
                 let earlier = news.as_ref().zip(self.routes.get(&key));
                 let is_said = earlier.is_some_and(|(one, other)| one.says_the_same(other));
                 set(&mut self.routes, &key, news);
@@ -168,11 +175,14 @@ impl Publisher {
     }
 
     async fn write_all(&mut self) {
-        for todo in std::mem::take(&mut self.todo) {
-            if !self.fence.holds() {
-                return;
-            }
-            match self.write(&todo).await {
+        let (todo, this) = (std::mem::take(&mut self.todo), &*self);
+        let writes = stream::iter(todo).map(|todo| async move {
+            let written = this.write(&todo).await;
+            (todo, written)
+        });
+        let written: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
+        for (todo, written) in written {
+            match written {
                 Ok(()) | Err(store::Error::Missing { .. } | store::Error::Conflict { .. }) => {
                     self.later.remove(&todo);
                 }
@@ -188,6 +198,9 @@ impl Publisher {
     }
 
     async fn write(&self, todo: &Todo) -> Result<(), store::Error> {
+        if !self.fence.holds() {
+            return Ok(());
+        }
         let now = (self.clock)();
         match todo {
             Todo::Certificate(namespace, name) => self.certificates.write(namespace, name).await,

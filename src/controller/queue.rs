@@ -8,7 +8,7 @@ use crate::cert::{Facts, Id};
 use crate::controller::leader::Leader;
 use crate::issue;
 use crate::issue::{Job, account_name};
-use crate::order::{Cause, Exemption, Spec, State, Terms};
+use crate::order::{Cause, Exemption, Record, Spec, State, Terms};
 use crate::plan::{Grounds, Held, View, Why, uses_fallback};
 use crate::resolver::Resolver;
 use crate::world::Want;
@@ -183,8 +183,9 @@ fn job(
 
 /// To unset the TXT records that an order of the certificate left.
 pub(super) fn tidying(leader: &Leader, id: &Id) -> Option<Job> {
-    let state = leader.records.state(id).filter(|state| !state.records.is_empty())?;
-    let resolver = leader.world.resolver(&state.resolver)?.clone();
+    let state = leader.records.state(id)?;
+    let named = |record: &Record| leader.world.resolver(&record.resolver);
+    let resolver = state.records.iter().find_map(named)?.clone();
     Some(Job {
         id: id.clone(),
         owner: state.owner.clone(),

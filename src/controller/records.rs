@@ -58,7 +58,8 @@ impl Record {
 /// Records of every certificate that is stored, wanted or remembered.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    by_id: BTreeMap<Id, Record>,
+    /// Boxed: the nodes of a map that was filled in order are half empty.
+    by_id: BTreeMap<Id, Box<Record>>,
     /// Those whose state has the name.
     by_name: BTreeMap<Name, BTreeSet<Id>>,
     /// What each copy was last asked to hold, so that it is asked once.
@@ -210,7 +211,12 @@ impl Records {
         self.replace_state(id, Some(state));
     }
 
-    pub(super) fn replace_state(&mut self, id: &Id, state: Option<Versioned<State>>) {
+    pub(super) fn replace_state(&mut self, id: &Id, mut state: Option<Versioned<State>>) {
+        for State { kinds, issued, orders, .. } in state.iter_mut().map(|state| &mut state.value) {
+            kinds.shrink_to_fit();
+            issued.shrink_to_fit();
+            orders.shrink_to_fit();
+        }
         for copy in state.iter().flat_map(|state| &state.value.copies) {
             let place = (copy.namespace.clone(), copy.name.clone());
             self.ours.entry(place).or_default().insert(copy.uid.clone());
@@ -226,7 +232,7 @@ impl Records {
     }
 
     fn unname(&mut self, id: &Id) {
-        let state = self.by_id.get(id).and_then(Record::state);
+        let state = self.by_id.get(id).and_then(|record| record.state());
         for name in state.into_iter().flat_map(|state| state.value.names.iter()) {
             if let Some(ids) = self.by_name.get_mut(name) {
                 ids.remove(id);

@@ -1,6 +1,7 @@
 //! The leader's loop: everything that happens comes in here, one thing at a time; what follows
 //! from it is decided by `plan` and done by workers. Nothing polls: one ordered set of wake times.
 
+use futures::FutureExt;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use crate::controller::leader::Leader;
 use crate::issue::Outcome;
 use crate::source;
 use crate::store::Change;
+
+/// Things that happened, taken in before what follows from them is decided.
+const MAX_TURNS: usize = 1000;
 
 /// What the loop listens to.
 pub(super) struct Inputs {
@@ -56,6 +60,13 @@ pub(super) async fn run(mut leader: Leader, mut inputs: Inputs) {
             return;
         }
         take(&mut leader, turn);
+        // What is there already is taken in too: thousands of changes are looked at once.
+        for _ in 1..MAX_TURNS {
+            match next(&mut leader, &mut inputs).now_or_never().flatten() {
+                Some(Turn::Wake) | None => break,
+                Some(turn) => take(&mut leader, turn),
+            }
+        }
         if leader.is_ready() {
             decide::dirty(&mut leader).await;
         }

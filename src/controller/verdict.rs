@@ -168,7 +168,7 @@ fn references(leader: &Leader, derived: &Derived) -> Vec<CertificateRef> {
     let mut count = 0;
     for wanted in &derived.certificates {
         let id = leader.world.in_place_of(&wanted.id);
-        let names = leader.world.want(id).map_or_else(|| wanted.names.clone(), |want| want.names);
+        let names = leader.world.names(id).unwrap_or(&wanted.names);
         let name = format!("{CERTIFICATE_PREFIX}{id}");
         if found.iter().any(|known| known.name == name) {
             continue;
@@ -177,7 +177,7 @@ fn references(leader: &Leader, derived: &Derived) -> Vec<CertificateRef> {
         if found.len() == MAX_SHOWN || count > MAX_NAMES_SHOWN {
             break;
         }
-        found.push(CertificateRef { name, names: texts(&names) });
+        found.push(CertificateRef { name, names: texts(names) });
     }
     found
 }

@@ -53,10 +53,10 @@ impl Answers {
         let mut failure: Option<(usize, String, bool)> = None;
         for (place, said) in self.0.into_iter().enumerate() {
             match said {
-                Some(Said::Useful(worth, answer)) => {
-                    if best.as_ref().is_none_or(|(known, _)| worth > *known) {
-                        best = Some((worth, answer));
-                    }
+                Some(Said::Useful(worth, answer))
+                    if best.as_ref().is_none_or(|(known, _)| worth > *known) =>
+                {
+                    best = Some((worth, answer));
                 }
                 Some(Said::Error(text)) => failure = failure.or(Some((place, text, true))),
                 Some(Said::Silent(silence @ Silence::NoWay(_))) => {
@@ -66,11 +66,12 @@ impl Answers {
                 Some(Said::Silent(silence)) => {
                     failure = Some((place, silence.to_string(), false));
                 }
-                None => {}
+                Some(Said::Useful(..)) | None => {}
             }
         }
-        best.map(|(_, answer)| answer)
-            .ok_or_else(|| failure.unwrap_or((usize::MAX, "names no server".to_owned(), false)))
+        best.map(|(_, answer)| answer).ok_or_else(|| {
+            failure.unwrap_or_else(|| (usize::MAX, "names no server".to_owned(), false))
+        })
     }
 }
 
@@ -83,19 +84,26 @@ mod tests {
     use super::Answers;
     use crate::dns::wire::Silence;
 
-    fn answer(code: ResponseCode, text: &str) -> Result<Message, Silence> {
+    type Said = Result<Message, Silence>;
+
+    const SILENT: Said = Err(Silence::Timeout(5));
+
+    fn code(code: ResponseCode) -> Message {
         let mut message = Message::response(1, OpCode::Query);
         message.metadata.response_code = code;
-        if !text.is_empty() {
-            let data = RData::TXT(TXT::new(vec![text.to_owned()]));
-            message.add_answer(Record::from_rdata(Name::root(), 1, data));
-        }
-        Ok(message)
+        message
+    }
+
+    fn records(text: &str) -> Message {
+        let mut message = code(ResponseCode::NoError);
+        let data = RData::TXT(TXT::new(vec![text.to_owned()]));
+        message.add_answer(Record::from_rdata(Name::root(), 1, data));
+        message
     }
 
     /// `None` has not come yet.
-    fn answers(all: Vec<Option<Result<Message, Silence>>>) -> Answers {
-        let mut answers = Answers::new(all.len());
+    fn answers<const N: usize>(all: [Option<Said>; N]) -> Answers {
+        let mut answers = Answers::new(N);
         for (place, one) in all.into_iter().enumerate() {
             if let Some(one) = one {
                 answers.insert(place, one, &Name::root());
@@ -104,42 +112,33 @@ mod tests {
         answers
     }
 
-    fn records(text: &str) -> Option<Result<Message, Silence>> {
-        Some(answer(ResponseCode::NoError, text))
-    }
-
-    fn code(code: ResponseCode) -> Option<Result<Message, Silence>> {
-        Some(answer(code, ""))
-    }
-
-    fn silent() -> Option<Result<Message, Silence>> {
-        Some(Err(Silence::Timeout(5)))
-    }
-
     #[test]
     fn records_of_the_first_server_that_has_some_count() {
-        let early = answers(vec![None, records("b")]);
+        let early = answers([None, Some(Ok(records("b")))]);
         assert!(!early.are_decided() && early.help());
-        let both = answers(vec![records("a"), None]);
-        assert!(both.are_decided());
-        let best = |all| answers(all).best().unwrap().answers[0].data.to_string();
-        assert!(best(vec![records("a"), records("b")]).contains('a'));
-        assert!(best(vec![code(ResponseCode::NXDomain), records("b")]).contains('b'));
+        assert!(answers([Some(Ok(records("a"))), None]).are_decided());
+        let best = |first: Message| {
+            let both = answers([Some(Ok(first)), Some(Ok(records("b")))]);
+            both.best().unwrap().answers[0].data.to_string()
+        };
+        assert!(best(records("a")).contains('a'));
+        assert!(best(code(ResponseCode::NXDomain)).contains('b'));
     }
 
     #[test]
     fn that_there_is_nothing_counts_more_than_an_error_or_silence() {
-        let all = vec![code(ResponseCode::Refused), silent(), code(ResponseCode::NXDomain)];
-        let best = answers(all).best().unwrap();
+        let refused = Ok(code(ResponseCode::Refused));
+        let nothing = Ok(code(ResponseCode::NXDomain));
+        let best = answers([Some(refused), Some(SILENT), Some(nothing)]).best().unwrap();
         assert_eq!(best.metadata.response_code, ResponseCode::NXDomain);
     }
 
     #[test]
     fn an_error_is_an_answer_only_if_nobody_is_silent() {
-        let refused = || code(ResponseCode::Refused);
-        let (place, text, answered) = answers(vec![refused(), refused()]).best().unwrap_err();
+        let refused = || Some(Ok(code(ResponseCode::Refused)));
+        let (place, text, answered) = answers([refused(), refused()]).best().unwrap_err();
         assert_eq!((place, text.as_str(), answered), (0, "answers REFUSED", true));
-        let (place, _, answered) = answers(vec![refused(), silent()]).best().unwrap_err();
+        let (place, _, answered) = answers([refused(), Some(SILENT)]).best().unwrap_err();
         assert_eq!((place, answered), (1, false));
     }
 }

@@ -230,3 +230,6 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine").field("challenge", &self.challenge).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -309,7 +309,7 @@ fn replace(bytes: &mut [u8], at: usize, value: [u8; 2]) {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Algorithm, Fault, Key, find};
+    use super::{Algorithm, Fault, Key, find, replace};
 
     fn key(secret: &str) -> Key {
         Key::new("a.key", Algorithm::Sha256, secret).unwrap()
@@ -340,6 +340,20 @@ mod tests {
         assert_eq!(key("c2VjcmV0").verify(&whole, &[1]), Err(Fault::Signature));
         let unsigned = key("c2VjcmV0").verify(&[0, 1, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]);
         assert_eq!(unsigned, Err(Fault::Unsigned));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_of_a_server_are_a_signature_by_chance(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            counts in proptest::array::uniform4(0_u8..3),
+        ) {
+            let mut bytes = bytes;
+            for (place, count) in counts.into_iter().enumerate() {
+                replace(&mut bytes, 4 + 2 * place, [0, count]);
+            }
+            proptest::prop_assert!(key("c2VjcmV0").verify(&bytes, &[]).is_err());
+        }
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub struct Variables {
     provider: &'static str,
     values: Arc<BTreeMap<String, String>>,
     files: Files,
+    machine: Machine,
+}
+
+/// Whether what the machine itself may do, such as an instance's role, counts too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    Counts,
+    CountsNot,
 }
 
 /// Whether `VAR_FILE` may stand for `VAR`.
@@ -33,12 +41,20 @@ impl Variables {
     /// Of the process: `VAR`, else the content of the file that `VAR_FILE` names. Files are read
     /// anew at each look.
     pub fn of_process(environment: Arc<BTreeMap<String, String>>) -> Self {
-        Self { provider: "", values: environment, files: Files::Read }
+        let (files, machine) = (Files::Read, Machine::Counts);
+        Self { provider: "", values: environment, files, machine }
     }
 
     /// Exactly these and no others; no file is read.
     pub fn given(values: BTreeMap<String, String>) -> Self {
-        Self { provider: "", values: Arc::new(values), files: Files::Never }
+        let (files, machine) = (Files::Never, Machine::CountsNot);
+        Self { provider: "", values: Arc::new(values), files, machine }
+    }
+
+    /// The same of a solver that is `ambient`: what the machine itself may do counts too.
+    #[must_use]
+    pub fn ambient(self) -> Self {
+        Self { machine: Machine::Counts, ..self }
     }
 
     /// The same, for the messages of one provider.
@@ -47,9 +63,14 @@ impl Variables {
         Self { provider, ..self.clone() }
     }
 
-    /// Whether the machine's own means (files, an instance's role) may be used.
+    /// Whether files and programs of the machine may be used.
     pub fn are_of_process(&self) -> bool {
         self.files == Files::Read
+    }
+
+    /// Whether credentials of the machine, such as an instance's role, may be used.
+    pub fn use_machine(&self) -> bool {
+        self.machine == Machine::Counts
     }
 
     /// The path that a variable names. Only a variable of the process may name one.

@@ -18,6 +18,8 @@ use crate::store::Store;
 
 /// Records of one order that are worked on at once.
 const AT_ONCE: usize = 8;
+/// Records of one order that are there at a time: the state lists them, and has an end.
+const MOST: usize = 20;
 /// An order does not wait longer for a provider that does not take a record away.
 const UNSET: Duration = Duration::from_mins(1);
 /// One request to a provider's API.
@@ -95,8 +97,8 @@ impl fmt::Debug for Records {
 }
 
 impl Driver<'_> {
-    /// Where each record belongs. Of a provider that has one record after another the first alone:
-    /// the others follow when the CA has seen it.
+    /// Where each record belongs. Of a provider that has one record after another the first alone,
+    /// and of very many the first ones: the others follow when the CA has seen these.
     pub(super) async fn locate(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
         let engine = self.engine.records.engine(&self.job.resolver)?;
         let (mut located, mut records) = (Vec::new(), Vec::new());
@@ -105,17 +107,17 @@ impl Driver<'_> {
                 located.push(proof);
                 continue;
             }
-            if self.turn.is_some() {
+            if self.turn.is_some() || records.len() >= MOST {
                 continue;
             }
             let known = self.state.records.iter().find(|record| record.proves(&proof));
-            let record = match known {
-                Some(record) => record.clone(),
-                None => {
-                    let (token, key) = (&proof.token, &proof.key_authorization);
-                    let task = engine.task(&proof.name, token, key).await?;
-                    Record { task, handle: None }
-                }
+            let record = if let Some(record) = known {
+                record.clone()
+            } else {
+                let (token, key) = (&proof.token, &proof.key_authorization);
+                let task = engine.task(&proof.name, token, key).await?;
+                let resolver = self.job.resolver.name.clone();
+                Record { resolver, task, handle: None }
             };
             self.turn = self.turn_for(&engine, &record.task).await?;
             records.push(record);
@@ -167,7 +169,7 @@ impl Driver<'_> {
         self.may_act()?;
         let handle = engine.set(&account, task, (self.clock)()).await?;
         tracing::info!(record = task.fqdn, "TXT record set");
-        Ok(Record { task: task.clone(), handle: Some(handle) })
+        Ok(Record { handle: Some(handle), ..record.clone() })
     }
 
     /// Waits until everybody can see the records.
@@ -198,6 +200,9 @@ impl Driver<'_> {
     }
 
     async fn unset(&self, record: &Record) -> bool {
+        if record.resolver != self.job.resolver.name {
+            return false;
+        }
         let unsetting = tokio::time::timeout(UNSET, self.unset_one(record));
         let failure = match unsetting.await {
             Ok(Ok(())) => {

@@ -72,6 +72,15 @@ fn suiting<'a>(
     kinds.iter().copied().filter(|kind| kind.suits(name))
 }
 
+/// What the CA said of the orders in which one of `names` failed, by challenge.
+pub(super) fn told(tried: &[Tried], names: &[Name]) -> String {
+    let of_names = tried.iter().filter(|one| names.contains(&one.name));
+    let orders: Vec<Timestamp> = of_names.map(|one| one.at).collect();
+    let told = tried.iter().filter(|one| orders.contains(&one.at) && !one.message.is_empty());
+    let told = told.map(|one| format!("{}: {}", one.kind.as_str(), one.message));
+    told.collect::<Vec<_>>().join("; ")
+}
+
 /// Takes the challenge that was planned, else the first that the CA offers. `Err`: for people.
 pub(super) fn choose(
     pending: &Pending,

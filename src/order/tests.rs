@@ -1,4 +1,4 @@
-//! Facts about orders and their records.
+//! What follows what in an order, and how its names are proven.
 
 use super::*;
 use crate::cert::KeyType;
@@ -106,15 +106,15 @@ fn a_txt_record_is_listed_before_it_is_set_and_until_it_is_gone() {
         token: "t".to_owned(),
         key_authorization: "t.k".to_owned(),
     };
-    let intended = Record { task: task.clone(), handle: None };
+    let intended = Record { resolver: "le".to_owned(), task, handle: None };
     assert!(intended.proves(&proofs[0]));
     let located = Event::Located { proofs: proofs.clone(), records: vec![intended.clone()] };
     let state = leads_to(&state, located, "Record");
-    assert_eq!(state.records, [intended]);
-    let made = Record { task, handle: Some(Handle("id".into())) };
+    assert_eq!(state.records, std::slice::from_ref(&intended));
+    let made = Record { handle: Some(Handle("id".into())), ..intended.clone() };
     let recorded = Event::Recorded { proofs, records: vec![made.clone()] };
     let state = leads_to(&state, recorded, "Present");
-    assert_eq!(state.records, [made.clone()]);
+    assert_eq!(state.records, std::slice::from_ref(&made));
     let json = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
     let state = leads_to(&state, Event::Settled(vec![made]), "Look");
@@ -220,6 +220,12 @@ fn one_name_without_a_challenge_left_ends_it_and_another_day_begins_anew() {
     let state = leads_to(&state, failed(&["a.x"], 1), "Place");
     assert_eq!(place(&state, &ALL, 2).1, "*.a.x dns-01, a.x http-01");
     assert_eq!(place(&state, &ALL, 86_500).1, "*.a.x dns-01, a.x tls-alpn-01");
+}
+
+#[test]
+fn a_name_that_no_challenge_was_chosen_for_ends_the_order() {
+    let (state, _) = place(&fresh(), &ALL, 0);
+    leads_to(&state, failed(&["x"], 1), "GiveUp");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::api;
 use crate::api::{IngressRoute, IngressRouteTCP, TLSStore};
 
 /// Every kind, of both groups and of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     OwnHttp,
     OwnTcp,
@@ -114,7 +114,7 @@ fn traefik(kind: &str, plural: &str) -> ApiResource {
 
 /// Which object a route is, ordered by namespace first. One of a file is in the namespace of whoever
 /// reads the file, and has a name like `web@file`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub namespace: Arc<str>,
     pub name: Arc<str>,

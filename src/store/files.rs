@@ -249,10 +249,9 @@ impl Shared {
             Command::Delete { .. } => None,
         };
         let volume = there.or_else(by_resolver).unwrap_or(0);
-        if command.kind() == Kind::Certificate {
-            Medium::Document(volume)
-        } else {
-            Medium::State(volume)
+        match command.kind() {
+            Kind::Certificate | Kind::Foreign => Medium::Document(volume),
+            _ => Medium::State(volume),
         }
     }
 
@@ -309,7 +308,7 @@ impl Worker {
                 match medium {
                     Medium::Memory => self.remember(batch),
                     Medium::State(volume) | Medium::Document(volume) => {
-                        self.store(medium, volume, batch)
+                        self.store(medium, volume, batch);
                     }
                 }
             }
@@ -426,3 +425,6 @@ fn refuse(batch: Vec<Request>, cause: &str, place: &str) {
         drop(done.send(Err(Error::Failed { object, cause })));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ use crate::challenge::{Answer, SHARDS};
 use crate::cluster::Fence;
 use crate::store::{Error, Shard, Store};
 
+/// What could not be written is written later, even if nobody waits for it any more.
+const AGAIN: Duration = Duration::from_secs(2);
 /// The watch shows a write within milliseconds; past this it has trouble.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -147,7 +149,18 @@ impl Stored {
 
 impl Writer {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(first) = commands.recv().await {
+        loop {
+            let left = self.shards.iter().any(|stored| stored.dirty);
+            let first = tokio::select! {
+                first = commands.recv() => first,
+                () = tokio::time::sleep(AGAIN), if left => {
+                    if let Err(error) = self.write().await {
+                        tracing::debug!("challenge table: {error}");
+                    }
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
             let mut waiting = vec![self.edit(first)];
             let gathered = tokio::time::sleep(self.store.spreading().gather);
             tokio::pin!(gathered);

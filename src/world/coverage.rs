@@ -45,7 +45,7 @@ impl Coverage {
         self.covered.get(id).into_iter().flatten()
     }
 
-    /// Returns whose cover is another than before.
+    /// Returns whose cover is another than before, with the covers of before and now.
     pub(super) fn add(&mut self, id: &Id, scope: Scope, names: &Names) -> BTreeSet<Id> {
         let mut changed = BTreeSet::new();
         let rank = (names.len(), names.sorted().into_iter().cloned().collect());
@@ -65,7 +65,7 @@ impl Coverage {
         changed
     }
 
-    /// Returns whose cover is another than before.
+    /// Returns whose cover is another than before, with the covers of before and now.
     pub(super) fn remove(&mut self, id: &Id) -> BTreeSet<Id> {
         let mut changed = BTreeSet::new();
         let Some(member) = self.members.remove(id) else { return changed };
@@ -170,14 +170,16 @@ impl Coverage {
         if before == cover {
             return;
         }
-        if let Some(before) = before
-            && let Some(covered) = self.covered.get_mut(&before)
-        {
-            covered.remove(id);
-            if covered.is_empty() {
-                self.covered.remove(&before);
+        if let Some(before) = before {
+            if let Some(covered) = self.covered.get_mut(&before) {
+                covered.remove(id);
+                if covered.is_empty() {
+                    self.covered.remove(&before);
+                }
             }
+            changed.insert(before);
         }
+        changed.extend(cover.clone());
         match cover {
             Some(cover) => {
                 self.covered.entry(cover.clone()).or_default().insert(id.clone());

@@ -34,10 +34,6 @@ pub struct Certificate {
     pub key_type: Option<KeyType>,
 }
 
-/// Nothing is asked for, and nothing is wrong.
-pub(super) static NOTHING: Derived =
-    Derived { certificates: Vec::new(), refusals: Vec::new(), warnings: Vec::new() };
-
 impl Derived {
     fn refused(reason: Reason, message: impl Into<String>) -> Self {
         Self::of(Refusal::new(reason, message))

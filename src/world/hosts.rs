@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::cert::Id;
 use crate::config::Grant;
 use crate::name::{Name, Names};
-use crate::route::{Key, Route};
+use crate::route::Key;
 
 /// The oldest first; then by namespace and name, so that any order of arrival gives the same.
 type Claim = (Timestamp, Key);
@@ -41,43 +41,103 @@ pub enum Grip {
     WhileClaimed,
 }
 
+/// What one route claims.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Claims {
+    pub(super) since: Timestamp,
+    /// Sorted, without doubles.
+    pub(super) names: Box<[Name]>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    claims: BTreeMap<Name, Claims>,
-    held: BTreeMap<Name, BTreeSet<(Timestamp, String, Id, Grip)>>,
-    /// The other way round.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "looked up by name and never walked: the cost is the same for few and for many"
+    )]
+    hosts: std::collections::HashMap<Name, Host>,
     holds: BTreeMap<Id, Hold>,
     grants: Vec<Grant>,
     reading: Grants,
 }
 
+/// Who has to do with one name.
+#[derive(Debug, Default)]
+struct Host {
+    claims: Claimants,
+    /// Few have one, and hardly any has two.
+    held: Vec<Holder>,
+}
+
+/// Since when a namespace holds a name, by which certificate; the oldest counts.
+type Holder = (Timestamp, String, Id, Grip);
+
 /// Nearly every host has one route.
-#[derive(Debug)]
-enum Claims {
+#[derive(Debug, Default)]
+enum Claimants {
+    #[default]
+    None,
     One(Claim),
     Many(BTreeSet<Claim>),
 }
 
-impl Claims {
+impl Claimants {
     fn iter(&self) -> impl Iterator<Item = &Claim> {
         let (one, many) = match self {
+            Self::None => (None, None),
             Self::One(claim) => (Some(claim), None),
             Self::Many(claims) => (None, Some(claims)),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
+
+    fn add(&mut self, claim: Claim) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(claim),
+            Self::One(other) => Self::Many(BTreeSet::from([other, claim])),
+            Self::Many(mut claims) => {
+                claims.insert(claim);
+                Self::Many(claims)
+            }
+        };
+    }
+
+    fn remove(&mut self, claim: &Claim) {
+        match self {
+            Self::One(one) if one == claim => *self = Self::None,
+            Self::Many(claims) => {
+                claims.remove(claim);
+                if claims.is_empty() {
+                    *self = Self::None;
+                }
+            }
+            Self::None | Self::One(_) => {}
+        }
+    }
 }
 
-/// To whom a name belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// Nobody has asked for it.
-    Nobody,
-    Namespace(String),
-    /// Grants name it: those namespaces and no other.
-    Granted,
-    /// Of nobody who holds it; a grant that is not known yet may say whose it is.
-    Unknown,
+impl Host {
+    fn is_forgotten(&self) -> bool {
+        self.held.is_empty() && matches!(self.claims, Claimants::None)
+    }
+
+    /// The namespace that has a certificate for it.
+    fn holder(&self) -> Option<&str> {
+        let holds = |(_, namespace, _, grip): &&Holder| {
+            *grip == Grip::Firm || self.is_claimed_by(namespace)
+        };
+        self.held.iter().find(holds).map(|(_, namespace, _, _)| namespace.as_str())
+    }
+
+    /// The namespace that it belongs to, as far as there is no grant.
+    fn owner(&self) -> Option<&str> {
+        let first = || self.claims.iter().next().map(|(_, key)| &*key.namespace);
+        self.holder().or_else(first)
+    }
+
+    fn is_claimed_by(&self, namespace: &str) -> bool {
+        self.claims.iter().any(|(_, key)| *key.namespace == *namespace)
+    }
 }
 
 impl Hosts {
@@ -95,117 +155,93 @@ impl Hosts {
 
     /// Whether a grant that is not known yet may say whose the name is.
     pub(super) fn is_open(&self, name: &Name) -> bool {
-        self.owner(name) == Owner::Unknown
+        let is_held = self.hosts.get(name).is_some_and(|host| host.holder().is_some());
+        self.reading == Grants::Unread && !is_held && !self.is_granted(name)
     }
 
     /// Whether `namespace` may have a certificate for `name`.
     pub(super) fn allows(&self, namespace: &str, name: &Name) -> bool {
-        match self.owner(name) {
-            Owner::Nobody => true,
-            Owner::Unknown => false,
-            Owner::Namespace(owner) => owner == namespace,
-            Owner::Granted => self.grants.iter().any(|grant| grant.gives(namespace, name)),
+        if self.is_granted(name) {
+            return self.grants.iter().any(|grant| grant.gives(namespace, name));
         }
+        if self.is_open(name) {
+            return false;
+        }
+        let owner = self.hosts.get(name).and_then(Host::owner);
+        owner.is_none_or(|owner| owner == namespace)
     }
 
-    fn owner(&self, name: &Name) -> Owner {
-        if self.grants.iter().any(|grant| grant.is_about(name)) {
-            return Owner::Granted;
-        }
-        let holds = |(_, namespace, _, grip): &&(Timestamp, String, Id, Grip)| {
-            *grip == Grip::Firm || self.is_claimed(name, namespace)
-        };
-        if let Some((_, namespace, _, _)) = self.held.get(name).into_iter().flatten().find(holds) {
-            return Owner::Namespace(namespace.clone());
-        }
-        if self.reading == Grants::Unread {
-            return Owner::Unknown;
-        }
-        let first = self.claims.get(name).and_then(|claims| claims.iter().next());
-        first.map_or(Owner::Nobody, |(_, key)| Owner::Namespace(key.namespace.to_string()))
+    /// Grants name it: it belongs to those namespaces and no other.
+    fn is_granted(&self, name: &Name) -> bool {
+        self.grants.iter().any(|grant| grant.is_about(name))
     }
 
-    fn is_claimed(&self, name: &Name, namespace: &str) -> bool {
-        let claims = self.claims.get(name);
-        claims.into_iter().flat_map(Claims::iter).any(|(_, key)| *key.namespace == *namespace)
-    }
-
-    pub(super) fn owners(&self, names: &BTreeSet<Name>) -> Vec<Owner> {
-        names.iter().map(|name| self.owner(name)).collect()
-    }
-
-    pub(super) fn claim(&mut self, route: &Route, names: &BTreeSet<Name>) {
-        for name in names {
-            let new = claim(route);
-            match self.claims.get_mut(name) {
-                None => drop(self.claims.insert(name.clone(), Claims::One(new))),
-                Some(Claims::Many(claims)) => drop(claims.insert(new)),
-                Some(claims) => {
-                    let all = claims.iter().cloned().chain([new]).collect();
-                    *claims = Claims::Many(all);
-                }
-            }
+    /// What a route claims is another than before. Returns the names that have another owner now.
+    pub(super) fn claim(&mut self, key: &Key, before: &Claims, after: &Claims) -> Vec<Name> {
+        let (old, new) = ((before.since, key.clone()), (after.since, key.clone()));
+        let is_same_age = before.since == after.since;
+        let stays =
+            |claims: &Claims, name: &Name| is_same_age && claims.names.binary_search(name).is_ok();
+        let gone = before.names.iter().filter(|name| !stays(after, name));
+        let come = after.names.iter().filter(|name| !stays(before, name));
+        let mut passed_on = Vec::new();
+        for name in gone {
+            passed_on.extend(self.change(name, |host| host.claims.remove(&old)));
         }
+        for name in come {
+            passed_on.extend(self.change(name, |host| host.claims.add(new.clone())));
+        }
+        passed_on
     }
 
-    pub(super) fn unclaim(&mut self, route: &Route, names: &BTreeSet<Name>) {
-        for name in names {
-            let left = match self.claims.get_mut(name) {
-                Some(Claims::Many(claims)) => {
-                    claims.remove(&claim(route));
-                    claims.len()
-                }
-                Some(Claims::One(one)) => usize::from(*one != claim(route)),
-                None => continue,
-            };
-            if left == 0 {
-                self.claims.remove(name);
-            }
+    /// Returns the name if it has another owner now.
+    fn change(&mut self, name: &Name, change: impl FnOnce(&mut Host)) -> Option<Name> {
+        let is_granted = self.is_granted(name);
+        let host = self.hosts.entry(name.clone()).or_default();
+        let before = host.owner().map(str::to_owned);
+        change(host);
+        let is_passed_on = before.as_deref() != host.owner() && !is_granted;
+        if host.is_forgotten() {
+            self.hosts.remove(name);
         }
+        is_passed_on.then(|| name.clone())
     }
 
     /// Routes of any namespace that name one of `names`.
-    pub(super) fn claimants<'a>(
-        &'a self,
-        names: impl IntoIterator<Item = &'a Name>,
-    ) -> BTreeSet<Key> {
-        let claims = names.into_iter().filter_map(|name| self.claims.get(name));
-        claims.flat_map(Claims::iter).map(|(_, key)| key.clone()).collect()
+    pub(super) fn claimants(&self, names: &[Name]) -> BTreeSet<Key> {
+        let hosts = names.iter().filter_map(|name| self.hosts.get(name));
+        hosts.flat_map(|host| host.claims.iter()).map(|(_, key)| key.clone()).collect()
     }
 
-    /// The names of `id` are held from now on (`Some`), or no longer (`None`).
-    pub(super) fn hold(&mut self, id: &Id, held: Option<Hold>) {
+    /// The names of `id` are held from now on (`Some`), or no longer (`None`). Returns the names
+    /// that have another owner now.
+    pub(super) fn hold(&mut self, id: &Id, held: Option<Hold>) -> Vec<Name> {
+        let mut passed_on = Vec::new();
         if let Some(before) = self.holds.remove(id) {
+            let holder = holder(id, &before);
             for name in before.names.iter() {
-                self.let_go(name, &holder(id, &before));
+                let lets_go = |host: &mut Host| host.held.retain(|one| *one != holder);
+                passed_on.extend(self.change(name, lets_go));
             }
         }
         if let Some(held) = held {
+            let holder = holder(id, &held);
             for name in held.names.iter() {
-                self.held.entry(name.clone()).or_default().insert(holder(id, &held));
+                passed_on.extend(self.change(name, |host| {
+                    host.held.push(holder.clone());
+                    host.held.sort();
+                }));
             }
             self.holds.insert(id.clone(), held);
         }
+        passed_on
     }
 
     pub(super) fn held(&self, id: &Id) -> Option<&Hold> {
         self.holds.get(id)
     }
-
-    fn let_go(&mut self, name: &Name, holder: &(Timestamp, String, Id, Grip)) {
-        if let Some(holders) = self.held.get_mut(name) {
-            holders.remove(holder);
-            if holders.is_empty() {
-                self.held.remove(name);
-            }
-        }
-    }
 }
 
-fn holder(id: &Id, hold: &Hold) -> (Timestamp, String, Id, Grip) {
+fn holder(id: &Id, hold: &Hold) -> Holder {
     (hold.since, hold.namespace.clone(), id.clone(), hold.grip)
-}
-
-fn claim(route: &Route) -> Claim {
-    (route.created.unwrap_or(Timestamp::MAX), route.key.clone())
 }

@@ -275,6 +275,7 @@ fn look(world: &World) -> Seen {
     let certificate = |id: &Id| {
         (id.clone(), (world.want(id), world.in_place_of(id).clone(), world.copies_of(id)))
     };
+    let leads = |(_, derived): &(&Route, &Derived)| **derived != Derived::default();
     let route = |(route, derived): (&Route, &Derived)| {
         let lost = derived.certificates.iter().map(|one| world.lost_copy(&route.key, one));
         (route.key.clone(), (derived.clone(), lost.collect()))
@@ -282,7 +283,7 @@ fn look(world: &World) -> Seen {
     let places = NAMESPACES.into_iter().flat_map(|one| SECRETS.map(|secret| (one, secret)));
     Seen {
         certificates: world.ids().map(certificate).collect(),
-        routes: world.derived().map(route).collect(),
+        routes: world.derived().filter(leads).map(route).collect(),
         winners: places.map(|it| (it, world.winner(it.0, it.1).cloned())).collect(),
         unclear: NAMESPACES.into_iter().filter(|one| world.is_unclear(one)).collect(),
     }
@@ -305,7 +306,9 @@ fn of_others(world: &World) -> BTreeMap<Id, (Want, BTreeSet<(String, String)>)> 
 
 /// What each route of a namespace but `wild` leads to.
 fn routes_of_others(world: &World) -> BTreeMap<Key, Vec<Certificate>> {
-    let others = world.derived().filter(|(route, _)| &*route.key.namespace != "wild");
+    let others = world.derived().filter(|(route, derived)| {
+        &*route.key.namespace != "wild" && **derived != Derived::default()
+    });
     others.map(|(route, derived)| (route.key.clone(), derived.certificates.clone())).collect()
 }
 
@@ -404,7 +407,7 @@ proptest! {
         for certificates in expected.values_mut() {
             certificates.retain(keeps);
         }
-        expected.retain(|key, _| world.route(key).is_some_and(|(_, derived)| *derived != NOTHING));
+        expected.retain(|key, _| world.route(key).is_some_and(|(_, derived)| *derived != Derived::default()));
         prop_assert_eq!(routes_of_others(&world), expected, "{:?}", granted);
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Settings {
     /// `allowCrossNamespaceHosts`: nobody owns a host.
     pub(super) hosts_are_shared: bool,
     grants: Vec<Grant>,
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
 }
 
 impl Settings {

@@ -113,6 +113,33 @@ fn a_change_touches_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn a_route_that_asks_for_the_same_again_is_told_and_touches_no_certificate() {
+    let mut world = world();
+    let one = with_secret(route("one", &["a.x", "b.x"]), "s", "2026-01-01T00:00:00Z");
+    put(&mut world, &one);
+    let again = Route { generation: 2, ..one.clone() };
+    let changed = put(&mut world, &again);
+    assert_eq!(changed, Changed { ids: BTreeSet::new(), routes: [one.key.clone()].into() });
+    assert_eq!(world.route(&one.key).unwrap().0.generation, 2);
+    let later = Route { created: None, ..again };
+    let changed = put(&mut world, &later);
+    assert_eq!(changed.ids, [id("a.x"), id("b.x")].into(), "its age counts");
+}
+
+#[test]
+fn a_route_that_asks_for_nothing_is_no_more_than_its_claims() {
+    let mut world = world();
+    let quiet = Route { tls: tls(None), ..of("shop", "quiet", 1, &["a.x"]) };
+    assert_eq!(put(&mut world, &quiet), Changed::default());
+    assert!(world.route(&quiet.key).is_none() && world.len() == 1);
+    put(&mut world, &of("other", "young", 2, &["a.x"]));
+    assert_eq!(owners(&world), [""; 0], "the older route owns the host");
+    let changed = world.apply(&quiet.key, None);
+    assert_eq!(changed.ids, [Id::of("other", "le", &names("a.x"))].into());
+    assert_eq!(owners(&world), ["other: a.x"]);
+}
+
+#[test]
 fn any_order_of_arrival_gives_the_same() {
     let routes = [
         with_secret(route("one", &["a.x"]), "s", "2026-01-01T00:00:00Z"),
@@ -155,7 +182,7 @@ fn a_route_without_a_resolver_leads_to_nothing_in_silence() {
     let mut world = world();
     let silent = Route { tls: tls(None), ..route("r", &["a.x"]) };
     assert!(put(&mut world, &silent).routes.is_empty());
-    assert_eq!(*world.route(&silent.key).unwrap().1, Derived::default());
+    assert!(world.route(&silent.key).is_none() && world.len() == 1);
 }
 
 #[test]

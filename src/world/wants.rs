@@ -43,13 +43,14 @@ type Place = (String, String);
 struct Wanted {
     owner: String,
     resolver: String,
-    routes: BTreeMap<Age, Wish>,
+    /// The oldest first. Nearly every certificate has one route, and a map has room for eleven.
+    routes: Vec<(Age, Wish)>,
     /// Where it is to be copied to.
     places: BTreeSet<Place>,
 }
 
 /// As one route writes it; the oldest route's word counts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wish {
     names: Names,
     key_type: Option<KeyType>,
@@ -72,14 +73,20 @@ impl Wants {
     /// `None`: no route leads to it, or another one makes it needless.
     pub(super) fn one(&self, id: &Id) -> Option<Want> {
         let wanted = self.by_id.get(id).filter(|_| self.in_place_of(id) == id)?;
-        let routes = self.users(id).flat_map(|user| user.routes.keys());
+        let routes = self.users(id).flat_map(|user| &user.routes);
         Some(Want {
             owner: wanted.owner.clone(),
             resolver: wanted.resolver.clone(),
-            names: wanted.routes.values().next()?.names.clone(),
-            key_type: wanted.routes.values().find_map(|wish| wish.key_type),
-            routes: routes.map(|(_, key)| key.clone()).collect(),
+            names: wanted.routes.first()?.1.names.clone(),
+            key_type: wanted.routes.iter().find_map(|(_, wish)| wish.key_type),
+            routes: routes.map(|((_, key), _)| key.clone()).collect(),
         })
+    }
+
+    /// The names of a certificate that is to be had, without all of its routes.
+    pub(super) fn names(&self, id: &Id) -> Option<&Names> {
+        let wanted = self.by_id.get(id).filter(|_| self.in_place_of(id) == id)?;
+        wanted.routes.first().map(|(_, wish)| &wish.names)
     }
 
     /// Itself, or one whose wildcards cover its names. A certificate that is held is left only for
@@ -93,8 +100,17 @@ impl Wants {
 
     /// The certificate that fills a Secret.
     pub(super) fn winner(&self, namespace: &str, secret: &str) -> Option<&Id> {
-        let claims = self.claims.get(&(namespace.to_owned(), secret.to_owned()))?;
+        self.winner_of(&(namespace.to_owned(), secret.to_owned()))
+    }
+
+    fn winner_of(&self, place: &Place) -> Option<&Id> {
+        let claims = self.claims.get(place)?;
         claims.first().map(|(_, id)| self.in_place_of(id))
+    }
+
+    /// Routes that name the Secret.
+    pub(super) fn claimants(&self, place: &Place) -> impl Iterator<Item = &Key> + use<'_> {
+        self.claims.get(place).into_iter().flatten().map(|((_, key), _)| key)
     }
 
     /// Secrets that `id` fills, each won by its oldest route.
@@ -116,16 +132,24 @@ impl Wants {
         let one = self.by_id.entry(id.clone()).or_insert_with(|| Wanted {
             owner: wanted.owner.clone(),
             resolver: wanted.resolver.clone(),
-            routes: BTreeMap::new(),
+            routes: Vec::new(),
             places: BTreeSet::new(),
         });
         let wish = Wish { names: wanted.names.clone(), key_type: wanted.key_type };
-        one.routes.insert(age(route), wish);
+        let age = age(route);
+        match one.routes.binary_search_by(|(other, _)| other.cmp(&age)) {
+            // Another rule of the same route.
+            Ok(at) => {
+                one.routes.get_mut(at).into_iter().for_each(|(_, known)| *known = wish.clone())
+            }
+            Err(at) => one.routes.insert(at, (age.clone(), wish)),
+        }
         changed.ids.extend(self.coverage.cover(id).cloned());
         if let Some(place) = place(route, wanted) {
             one.places.insert(place.clone());
-            self.claims.entry(place.clone()).or_default().insert((age(route), id.clone()));
-            self.touch_claimants(&place, changed);
+            let before = self.winner_of(&place).cloned();
+            self.claims.entry(place.clone()).or_default().insert((age, id.clone()));
+            self.touch_winners(before, &place, changed);
         }
     }
 
@@ -134,11 +158,13 @@ impl Wants {
         changed.ids.insert(id.clone());
         changed.ids.extend(self.coverage.cover(id).cloned());
         if let Some(place) = place(route, wanted) {
+            let before = self.winner_of(&place).cloned();
             self.unclaim(&place, route, id);
-            self.touch_claimants(&place, changed);
+            self.touch_winners(before, &place, changed);
         }
         let Some(one) = self.by_id.get_mut(id) else { return };
-        one.routes.remove(&age(route));
+        let age = age(route);
+        one.routes.retain(|(other, _)| *other != age);
         if one.routes.is_empty() {
             self.by_id.remove(id);
             for other in self.coverage.remove(id) {
@@ -155,11 +181,13 @@ impl Wants {
             Holding::Nothing => drop(self.held.remove(id)),
             _ => drop(self.held.insert(id.clone(), holding)),
         }
-        if self.coverage.cover(id).is_some() {
+        if let Some(cover) = self.coverage.cover(id) {
             self.touch(id, changed);
+            self.touch(cover, changed);
         }
         for covered in self.coverage.covered_by(id) {
             self.touch(covered, changed);
+            self.touch(id, changed);
         }
     }
 
@@ -186,16 +214,21 @@ impl Wants {
     fn touch(&self, id: &Id, changed: &mut Changed) {
         changed.ids.insert(id.clone());
         changed.ids.extend(self.coverage.cover(id).cloned());
-        let routes = self.by_id.get(id).into_iter().flat_map(|wanted| wanted.routes.keys());
-        changed.routes.extend(routes.map(|(_, key)| key.clone()));
+        let routes = self.by_id.get(id).into_iter().flat_map(|wanted| &wanted.routes);
+        changed.routes.extend(routes.map(|((_, key), _)| key.clone()));
     }
 
-    /// Who fills a Secret may have changed for every route that names it.
-    fn touch_claimants(&self, place: &Place, changed: &mut Changed) {
-        for ((_, key), id) in self.claims.get(place).into_iter().flatten() {
-            changed.routes.insert(key.clone());
-            changed.ids.insert(id.clone());
-            changed.ids.extend(self.coverage.cover(id).cloned());
+    /// If another certificate fills a Secret than before, the routes of both have news. Not all that
+    /// name the Secret: there may be thousands, one after the other.
+    fn touch_winners(&self, before: Option<Id>, place: &Place, changed: &mut Changed) {
+        let now = self.winner_of(place).cloned();
+        if before == now {
+            return;
+        }
+        for winner in [before, now].into_iter().flatten() {
+            for user in self.coverage.covered_by(&winner).chain([&winner]) {
+                self.touch(user, changed);
+            }
         }
     }
 }

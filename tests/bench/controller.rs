@@ -60,6 +60,7 @@ async fn main() {
     let asking = (0..routes).step_by(ASKING);
     let records = asking.flat_map(|number| certificates.records(&stand, number));
     fill::fill(cluster.etcd, records).await;
+    await_caches(&cluster);
     println!("{routes} routes and their records filled in {:.1?}\n", start.elapsed());
     println!(
         "{:14}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {:>9}  {:>9}",
@@ -80,6 +81,22 @@ async fn stand<'c>(cluster: &'c Cluster, binary: &Path) -> Stand<'c> {
         (0..NAMESPACES).map(|number| parts::stand::namespace_with_service(&team(number)));
     cluster.apply(&namespaces.collect::<Vec<_>>().join("---\n"));
     stand
+}
+
+/// The API server reads so much that it did not write itself anew, and serves lists slowly until
+/// then.
+fn await_caches(cluster: &Cluster) {
+    for kind in [
+        "apis/traefik.io/v1alpha1/ingressroutes",
+        "apis/routecert.dev/v1alpha1/rcingressroutes",
+        "api/v1/secrets",
+    ] {
+        let (group, plural) = kind.rsplit_once('/').unwrap();
+        let url = format!("/{group}/namespaces/default/{plural}?resourceVersion=0");
+        while !cluster.try_kubectl(&["get", "--raw", &url], "").status.success() {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
 }
 
 /// Starts a controller, waits until it is ready and has nothing more to do, and tells what it took.
@@ -218,7 +235,7 @@ impl Certificates {
         let mut kept = secret(&stand.settings.certificates_namespace, &format!("rc-{id}"), &data);
         kept["type"] = "kubernetes.io/tls".into();
         kept["metadata"]["labels"] = json!({"routecert.dev/kind": "certificate",
-            "routecert.dev/owner": owner, "routecert.dev/id": id});
+            "routecert.dev/owner": owner, "routecert.dev/id": id.as_str()});
         kept["metadata"]["annotations"] =
             json!({"routecert.dev/names": host, "routecert.dev/resolver": "le"});
 
@@ -226,14 +243,14 @@ impl Certificates {
         state.kinds = vec![kind(number).as_str().to_owned()];
         let facts = certificate.facts();
         let (at, not_after) = (facts.not_before, facts.not_after);
-        state.issued = vec![Issued { at, fingerprint: facts.fingerprint.clone(), not_after }];
-        state.orders = vec![at];
+        state.issued =
+            vec![Issued { at, fingerprint: facts.fingerprint.clone(), not_after, terms: None }];
         let data = serde_json::to_string(&state).unwrap();
         let data = json!({"state.json": BASE64.encode(data.as_bytes())});
         let name = format!("routecert-state-{id}");
         let mut state = secret(&stand.settings.controller_namespace, &name, &data);
         state["metadata"]["labels"] =
-            json!({"routecert.dev/kind": "state", "routecert.dev/id": id});
+            json!({"routecert.dev/kind": "state", "routecert.dev/id": id.as_str()});
         [("secrets", kept), ("secrets", state)]
     }
 

@@ -4,24 +4,23 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::panic,
-    clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "it is a program for a person at a terminal"
 )]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 #[path = "../parts/parts.rs"]
 pub mod parts;
+pub mod stage;
 
 use parts::cluster::Cluster;
 use parts::routecert::Routecert;
 use parts::stand::Stand;
 use parts::tools;
+use stage::{Clock, End};
 
 /// The names of each sample route's certificate, sorted, as the Secret's annotation has them.
 const EXPECTED: [&[&str]; 3] = [
@@ -30,28 +29,12 @@ const EXPECTED: [&[&str]; 3] = [
     &["c.example.com", "www.c.example.org"],
 ];
 
-/// What to do when all is proven.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Leave,
-    Stay,
-}
-
 fn main() -> ExitCode {
-    let keep = std::env::args().any(|arg| arg == "--keep");
-    let end = if keep { End::Stay } else { End::Leave };
-    // what fails has said why in words; a place in the source is of no use to who reads it
-    std::panic::set_hook(Box::new(|failure| {
-        let text = failure.payload_as_str().unwrap_or("unknown failure");
-        eprintln!("\n  FAILED  {text}");
-    }));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let result = std::panic::catch_unwind(|| runtime.block_on(demo(end)));
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    stage::play(demo(End::asked()))
 }
 
 async fn demo(end: End) {
-    let clock = Clock(Instant::now());
+    let clock = Clock::start();
     println!();
     let cluster = clock.step("etcd and kube-apiserver", Cluster::start);
     clock.step("kubectl apply -f crds/", || {
@@ -59,7 +42,7 @@ async fn demo(end: End) {
     });
     let mut stand = clock
         .step_async("Pebble, upstream, ServiceAccounts with least rights", async || {
-            Stand::new(&cluster, &binary(), "routecert").await
+            Stand::new(&cluster, &stage::binary(), "routecert").await
         })
         .await;
     stand.settings.namespaces.clear();
@@ -75,46 +58,9 @@ async fn demo(end: End) {
         clock.step_async(&what, async || stand.certificate(&names.join(",")).await).await;
     }
     prove(&clock, &stand).await;
-    println!("\n  all of it holds, after {:.1} s\n", clock.0.elapsed().as_secs_f64());
+    println!("\n  all of it holds, after {:.1} s\n", clock.seconds());
     if end == End::Stay {
         play(&stand, &controller, &proxy).await;
-    }
-}
-
-/// The program, built beside this one.
-fn binary() -> PathBuf {
-    let demo = std::env::current_exe().unwrap();
-    let binary = demo.ancestors().nth(2).unwrap().join("routecert");
-    assert!(binary.exists(), "{} is missing: run `make demo`", binary.display());
-    binary
-}
-
-/// Tells what is going on, and how long it took.
-struct Clock(Instant);
-
-impl Clock {
-    fn step<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
-        self.begin(what);
-        let result = work();
-        self.end();
-        result
-    }
-
-    async fn step_async<T>(&self, what: &str, work: impl AsyncFnOnce() -> T) -> T {
-        self.begin(what);
-        let result = work().await;
-        self.end();
-        result
-    }
-
-    #[expect(clippy::unused_self, reason = "the pair of `end`")]
-    fn begin(&self, what: &str) {
-        print!("  {what:<62}");
-        std::io::stdout().flush().unwrap();
-    }
-
-    fn end(&self) {
-        println!("{:>6.1} s", self.0.elapsed().as_secs_f64());
     }
 }
 
@@ -141,7 +87,7 @@ async fn prove(clock: &Clock, stand: &Stand<'_>) {
         "\n  the CA: {} orders, {} requests, 5 % of the good nonces refused ({:.1} s)",
         stand.ca.orders(),
         stand.ca.requests(),
-        clock.0.elapsed().as_secs_f64()
+        clock.seconds()
     );
 }
 

@@ -57,7 +57,7 @@ async fn nothing_is_sent_before_the_time_that_the_ca_names() {
 async fn a_ca_that_refuses_half_of_all_nonces_costs_no_failure() {
     let mut stand = stand("nonces").await;
     let env = [("PEBBLE_WFE_NONCEREJECT", "50"), ("PEBBLE_AUTHZREUSE", "100")];
-    stand.use_ca(Ca::start_as(stand.settings.web, &env, &Value::Null));
+    stand.use_ca(Ca::start_with(stand.settings.web, &env, &Value::Null));
     let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     for number in 0..6 {
         stand.route(&format!("r{number}"), &format!("Host(`n{number}.example.com`)"), LE);
@@ -287,7 +287,7 @@ async fn a_name_that_fails_is_named_among_several() {
     stand.ca.break_name("bad.example.com");
     let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     stand.route("blog", "Host(`a.example.com`) || Host(`bad.example.com`)", LE);
-    let why = refused(&stand, "blog", " (dns)").await;
+    let why = refused(&stand, "blog", " (connection)").await;
     assert!(why.contains(": bad.example.com: ") && !why.contains(" a.example.com: "), "{why}");
 }
 

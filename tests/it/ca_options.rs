@@ -80,7 +80,7 @@ async fn a_changed_mail_is_told_to_the_ca_and_is_no_second_account() {
 async fn the_preferred_chain_is_taken_and_the_first_where_there_is_none_like_it() {
     let mut stand = stand("chains").await;
     let env = [("PEBBLE_ALTERNATE_ROOTS", "2")];
-    stand.use_ca(Ca::start_as(stand.settings.web, &env, &Value::Null));
+    stand.use_ca(Ca::start_with(stand.settings.web, &env, &Value::Null));
     let roots = ["/roots/0", "/roots/1", "/roots/2"].map(|path| stand.ca.manage(path).unwrap());
     let preferred = Chain::from_pem(&roots[2]).subject();
     resolvers(&mut stand, &["first", "third", "nobody"]);
@@ -102,7 +102,7 @@ fn bound() -> Value {
 #[tokio::test]
 async fn a_binding_is_sent_once_whatever_becomes_of_the_reply_and_its_lack_is_a_reason() {
     let mut stand = stand("binding").await;
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound()));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound()));
     let faults = stand.use_faults();
     resolvers(&mut stand, &["bound", "bare"]);
     let eab = format!("{{kid: kid-1, hmacEncoded: {MAC_KEY}}}");
@@ -129,7 +129,7 @@ async fn a_binding_is_sent_once_whatever_becomes_of_the_reply_and_its_lack_is_a_
 #[tokio::test]
 async fn a_ca_that_wants_another_mac_gets_it() {
     let mut stand = stand("macs").await;
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound()));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound()));
     let faults = stand.use_faults();
     let eab = format!("{{kid: kid-1, hmacEncoded: {MAC_KEY}}}");
     set(&mut stand, "", "eab", &eab);
@@ -156,7 +156,7 @@ async fn a_profile_is_asked_for_and_one_that_the_ca_has_not_is_a_reason() {
     let profiles = json!({"profiles": {
         "default": {"description": "90 days", "validityPeriod": 7_776_000},
         "shortlived": {"description": "6 days", "validityPeriod": 576_000}}});
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &profiles));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &profiles));
     let faults = stand.use_faults();
     resolvers(&mut stand, &["short", "wrong", "plain"]);
     set(&mut stand, "short", "profile", "shortlived");
@@ -342,6 +342,24 @@ async fn an_order_that_the_ca_works_on_is_waited_for_over_restarts_and_is_no_fai
     assert_eq!(failures, Value::Null);
 }
 
+#[tokio::test]
+async fn an_order_that_the_ca_works_on_past_its_end_is_given_up_and_placed_anew() {
+    let mut stand = stand("overdue").await;
+    let faults = stand.use_faults();
+    set(&mut stand, "", "certificateTimeout", "1s");
+    let overdue = |order: &mut Value| {
+        processing(order);
+        order["expires"] = "2026-01-01T00:00:00Z".into();
+    };
+    faults.always(Asked::Finalize, Fault::edit(overdue));
+    faults.always(Asked::Order, Fault::edit(overdue));
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    refused(&stand, "blog", "did not finish the order before it ended").await;
+    let state = look::states(&stand).await.unwrap()["a.example.com"].clone();
+    assert_eq!((&state["pending"], stand.ca.orders()), (&Value::Null, 1));
+}
+
 fn processing(order: &mut Value) {
     if order["status"] == "valid" {
         order["status"] = "processing".into();
@@ -368,4 +386,33 @@ async fn the_largest_key_is_made_and_served() {
         if served == issued.chain { Ok(()) } else { Err("another chain".to_owned()) }
     };
     stand.eventually("it to be served", same).await;
+}
+
+#[tokio::test]
+async fn each_resolver_has_its_own_ca_and_renews_by_its_own_duration() {
+    let mut stand = stand("two-cas").await;
+    let other = Ca::start(stand.settings.web);
+    resolvers(&mut stand, &["here", "there"]);
+    set(&mut stand, "there", "caServer", &other.directory());
+    set(&mut stand, "there", "caCertificates", &list(&[&other.trust]));
+    set(&mut stand, "there", "certificatesDuration", "168");
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    // both issue for 90 days: a month and a day before the end, the day with a tenth of jitter
+    for (name, ca, days) in [("here", &stand.ca, 20..=30), ("there", &other, 0..=1)] {
+        route(&stand, name);
+        let host = format!("{name}.example.com");
+        let issued = stand.certificate(&host).await;
+        issued.chain.verify(&ca.root(), &host).unwrap();
+        let shown = stand.eventually("its renewal", async || {
+            let object = stand.object("AcmeCertificate", &issued.secret).await?;
+            let time = |key: &str| {
+                let text = object["status"][key].as_str().ok_or_else(|| object.to_string())?;
+                text.parse::<jiff::Timestamp>().map_err(|error| error.to_string())
+            };
+            Ok(time("notAfter")?.duration_since(time("renewal")?).as_hours() / 24)
+        });
+        let before = shown.await;
+        assert!(days.contains(&before), "{name}: {before} days before its end");
+    }
+    assert_eq!((stand.ca.issued(), other.issued()), (1, 1));
 }

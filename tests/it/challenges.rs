@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use routecert::challenge;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::front::{HOST, answer};
 use crate::look::{self, LE};
@@ -13,7 +14,7 @@ use crate::parts::ca::Ca;
 use crate::parts::client;
 use crate::parts::process;
 use crate::parts::routecert::Routecert;
-use crate::parts::stand::Stand;
+use crate::parts::stand::{Stand, self_check};
 use crate::stand;
 
 const NEVER: &str = "2100-01-01T00:00:00Z";
@@ -91,21 +92,24 @@ async fn http_01_is_answered_with_and_without_tls_on_every_entry_point_and_never
     }
 }
 
-const HTTP: &str = "httpChallenge: {entryPoint: web}";
-const TLS: &str = "tlsChallenge: {}";
+const HTTP: (&str, &str) = ("httpChallenge", "{entryPoint: web}");
+const TLS: (&str, &str) = ("tlsChallenge", "{}");
 
 /// A stand whose resolver has these challenges, and whose CA looks at these ports.
 async fn proving(
     prefix: &str,
-    challenges: &[&str],
+    challenges: &[(&'static str, &str)],
     ports: impl Fn(&Stand<'_>) -> (u16, u16),
 ) -> Stand<'static> {
     let mut stand = stand(prefix).await;
     let (http, tls) = ports(&stand);
-    stand.ca = Ca::start_with(http, tls);
+    stand.ca = Ca::start_with(http, &[], &serde_json::json!({"tlsPort": tls}));
     stand.settings.ca_server = stand.ca.directory();
     stand.settings.trust = stand.ca.trust.clone();
-    stand.settings.challenges = challenges.iter().map(|one| (*one).to_owned()).collect();
+    stand.settings.own = vec![self_check((http, tls), stand.ca.dns)];
+    let none = ("", "httpChallenge", String::new());
+    let some = challenges.iter().map(|(key, value)| ("", *key, (*value).to_owned()));
+    stand.settings.acme = [none].into_iter().chain(some).collect();
     stand
 }
 
@@ -200,20 +204,26 @@ async fn certificates_that_share_a_name_are_got_one_after_the_other() {
     assert_eq!(steps, ["order placed", "certificate stored"].repeat(3));
 }
 
+/// What a client asks, to the end of its header.
+async fn head_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
 /// Sends every request to https on the same host, as a CDN may.
 async fn everything_to_https(listener: TcpListener, port: u16) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     while let Ok((mut stream, _)) = listener.accept().await {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(_) => break,
-            }
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let head = head_of(&mut stream).await;
         let path = head.split(' ').nth(1).unwrap_or("/");
-        let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        let host = fields.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let Some((_, host)) = host else { continue };
         let host = host.split(':').next().unwrap();
         let reply = format!(
             "HTTP/1.1 301 Moved Permanently\r\nLocation: https://{host}:{port}{path}\r\n\
@@ -231,8 +241,77 @@ async fn http_01_is_proven_through_a_front_that_sends_everything_to_https() {
     let stand = proving("behind-cdn", &[HTTP], |_| (front, nowhere())).await;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(everything_to_https(listener, stand.settings.websecure));
-    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     stand.route("blog", "Host(`a.example.com`)", LE);
     stand.certificate("a.example.com").await;
+    assert_eq!(stand.ca.orders(), 1);
+    assert_eq!(look::lines(&controller, "self-check"), 0, "it follows as the CA does");
+}
+
+#[tokio::test]
+async fn the_self_check_finds_nothing_where_the_ca_finds_everything() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    for (prefix, challenge) in [("check-http", HTTP), ("check-tls", TLS)] {
+        let stand = proving(prefix, &[challenge], both).await;
+        let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+        stand.route("blog", "Host(`a.example.com`) || Host(`b.example.com`)", LE);
+        stand.certificate("a.example.com,b.example.com").await;
+        assert_eq!(look::lines(&controller, "self-check"), 0, "{}", controller.process.log());
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_told_and_the_ca_is_asked_all_the_same() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    let stand = proving("no-address", &[HTTP], both).await;
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.ca.break_name("a.example.com");
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    let told = ["http-01: a.example.com: ", "self-check: NoAddressRecord: a.example.com"];
+    assert!(told.iter().all(|part| message.contains(part)), "{message}");
+    assert!(look::lines(&controller, "self-check: NoAddressRecord") > 0);
+    assert_eq!((stand.ca.orders(), stand.ca.validations()), (1, 1));
+}
+
+/// Answers everything with a secret of its own.
+async fn secret_app(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        head_of(&mut stream).await;
+        let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nhunter22";
+        stream.write_all(reply).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_name_at_another_address_is_told_with_it_and_nothing_of_what_is_there() {
+    let stand = stand("elsewhere").await;
+    let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    let app = TcpListener::bind(("127.0.0.2", stand.settings.web)).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(secret_app(app));
+    stand.ca.place_name("a.example.com", &["127.0.0.2"]);
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let condition = look::told(&stand, "blog", "Failed").await;
+    let message = condition["message"].as_str().unwrap();
+    let told = "self-check: AddressElsewhere: DNS says that a.example.com is at 127.0.0.2; asked";
+    assert!(message.contains(told) && message.contains("another text"), "{message}");
+    let ours = message.split("self-check:").nth(1).unwrap();
+    assert!(!ours.contains("hunter"), "{message}");
+}
+
+#[tokio::test]
+async fn a_self_check_that_gets_no_answer_costs_its_time_and_no_certificate() {
+    let both = |stand: &Stand<'_>| (stand.settings.web, stand.settings.websecure);
+    let mut stand = proving("check-silent", &[HTTP], both).await;
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    stand.settings.own = vec![self_check((port, port), stand.ca.dns)];
+    let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    stand.certificate("a.example.com").await;
+    assert_eq!(look::lines(&controller, "self-check: AddressElsewhere"), 1);
     assert_eq!(stand.ca.orders(), 1);
 }

@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::parts::named::{self, Named, SECRET, Setup, Zone};
+use crate::parts::process;
 
 const KEYS: [(&str, &str); 5] = [
     ("key1", "hmac-sha1"),
@@ -288,10 +289,32 @@ async fn every_algorithm_of_tsig_is_understood() {
         unset(&engine, &account, &task).await;
         assert!(server.txt(&task.fqdn).is_empty(), "{algorithm}");
     }
+    // As `tsig-keygen` writes it, and with each variable in a file.
+    let folder = process::new_folder("keys");
+    let key = format!("key \"key512\" {{\n\talgorithm hmac-sha512;\n\tsecret \"{SECRET}\";\n}};\n");
+    let file = |name: &str, text: &str| process::write(&folder, name, text).display().to_string();
+    let from_files = [
+        ("RFC2136_NAMESERVER_FILE", file("server", &format!("{}\n", server.server()))),
+        ("RFC2136_TSIG_FILE", file("key", &key)),
+        ("RFC2136_ZONES", "example, keys.example".to_owned()),
+    ];
+    let variables: BTreeMap<String, String> =
+        from_files.map(|(name, value)| (name.to_owned(), value)).into();
+    let code = "dnsupdate".to_owned();
+    let of_process = Variables::of_process(Arc::new(variables.clone()));
+    let of_files = Account { code: code.clone(), variables: of_process };
+    let task = task(&engine, "keys.example", "file").await;
+    set(&engine, &of_files, &task).await;
+    assert_eq!(server.txt(&task.fqdn), [task.value.as_str()]);
+    unset(&engine, &of_files, &task).await;
+    let of_object = Account { code, variables: Variables::given(variables) };
+    let error = engine.set(&of_object, &task, now()).await.unwrap_err();
+    assert!(matches!(error, Error::Settings { .. }), "{error}");
+
     // Without the variable it is SHA-1.
     let sha1 = account(&server, &[("TSIG_KEY", "key1"), ("TSIG_ALGORITHM", "")]);
-    let task = task(&engine, "keys.example", "t").await;
     set(&engine, &sha1, &task).await;
+    assert_eq!(server.txt(&task.fqdn), [task.value.as_str()]);
 }
 
 #[tokio::test]

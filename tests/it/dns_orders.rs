@@ -1,6 +1,8 @@
 //! DNS-01 from a route to a certificate: a real CA that asks a real name server, which the
 //! controller updates.
 
+use serde_json::Value;
+
 use crate::look;
 use crate::parts::ca::Ca;
 use crate::parts::named::{self, Named, SECRET, Setup, Zone};
@@ -21,12 +23,13 @@ async fn dns_stand(
     let bind = Named::start(named::address(), &setup);
     let mut stand = stand(prefix).await;
     let settings = &mut stand.settings;
-    stand.ca = Ca::start_asking((settings.web, settings.websecure), Some(bind.server()));
+    stand.ca = Ca::start_asking(Some(bind.server()), settings.web, &[], &Value::Null);
     settings.ca_server = stand.ca.directory();
     settings.trust = stand.ca.trust.clone();
     let server = bind.server();
-    settings.challenges =
-        vec![format!("dnsChallenge: {{provider: rfc2136, resolvers: ['{server}']{more}}}")];
+    settings.own = vec![format!("selfCheck: {{resolvers: ['{server}']}}")];
+    let challenge = format!("{{provider: rfc2136, resolvers: ['{server}']{more}}}");
+    settings.acme = vec![("", "httpChallenge", String::new()), ("", "dnsChallenge", challenge)];
     let variables = [
         ("RFC2136_NAMESERVER", bind.address.to_string()),
         ("RFC2136_TSIG_KEY", "key256.".to_owned()),
@@ -52,7 +55,7 @@ async fn values(stand: &Stand<'_>, bind: &Named, count: usize) {
 async fn at_rest(stand: &Stand<'_>) {
     let rest = async || {
         let states = look::states(stand).await?;
-        let calm = |state: &serde_json::Value| {
+        let calm = |state: &Value| {
             ["pending", "records", "failures"].iter().all(|key| state[key].is_null())
         };
         if states.values().all(calm) { Ok(()) } else { Err(format!("{states:?}")) }

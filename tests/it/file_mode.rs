@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::binary;
+use serde_json::Value;
+
+use crate::look::{self, LE};
 use crate::parts::alone::Alone;
+use crate::parts::process::{self, Process, Program};
+use crate::{binary, stand};
 
 const STOP: Duration = Duration::from_secs(10);
 
@@ -72,7 +78,7 @@ async fn a_certificate_of_a_file_is_renewed_in_its_place() {
         })
         .await;
     alone.serves("a.example.com", &renewed).await;
-    let json: serde_json::Value = serde_json::from_str(&alone.stored()).unwrap();
+    let json: Value = serde_json::from_str(&alone.stored()).unwrap();
     assert_eq!(json["le"]["Certificates"].as_array().unwrap().len(), 1);
 }
 
@@ -109,6 +115,43 @@ async fn an_empty_file_is_a_new_store_and_a_second_process_is_refused() {
     let _first = alone.start();
     let log = refused(&alone);
     assert!(log.contains("another process has it"), "{log}");
+}
+
+#[tokio::test]
+async fn certificates_for_routes_of_a_cluster_can_be_in_a_file() {
+    let stand = stand("alone-cluster").await;
+    let upstream = stand.upstream.url();
+    let more = ["--upstream", &upstream, "--", "--routecert.store=file"];
+    stand.route("blog", "Host(`a.example.com`)", LE);
+    let run = stand.launch_with("run", &more);
+    look::told(&stand, "blog", "Issued").await;
+    let issued = stand.served("a.example.com").unwrap();
+    issued.verify(&stand.ca.root(), "a.example.com").unwrap();
+    assert!(stand.certificates().await.unwrap().is_empty());
+    run.process.terminate(STOP);
+
+    // whose it was is not in acme.json: who wants it gets it
+    fs::remove_file(stand.folder.join("acme.json.state")).unwrap();
+    let run = stand.launch_with("run", &more);
+    look::logs(&stand, &run, "certificate taken over for namespace alone-cluster-routes").await;
+    let served = async || stand.served("a.example.com");
+    assert_eq!(stand.eventually("it to be served", served).await, issued);
+    let text = fs::read_to_string(stand.folder.join("acme.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["le"]["Certificates"].as_array().unwrap().len(), 1);
+    assert_eq!(stand.ca.orders(), 1);
+}
+
+#[test]
+fn a_controller_by_itself_keeps_nothing_in_files() {
+    let mut alone = alone("alone-controller");
+    alone.own.push("store: file".to_owned());
+    let mut command = Command::new(binary());
+    command.arg("controller").arg("--configfile").arg(alone.configuration());
+    let output = process::run(command, "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("`routecert run` alone") && !alone.storage.exists(), "{error}");
 }
 
 #[tokio::test]
@@ -156,4 +199,99 @@ async fn what_somebody_else_writes_into_the_file_is_not_overwritten() {
     assert_eq!(alone.stored(), "{\"le\": {");
     assert_eq!(fs::metadata(&alone.storage).unwrap().ino(), inode);
     alone.serves("a.example.com", &issued).await;
+}
+
+/// `run` with a `script` before it, in mounts of its own; `$0` is the host's file, `$1` the store's.
+fn mounted_by(script: &str, alone: &Alone, host: &Path, number: usize) -> Process {
+    let configuration = alone.configuration();
+    let script = format!("{script} && shift && exec \"$@\"");
+    let own = ["-m", "--", "sh", "-c", &script].map(str::to_owned);
+    let paths = [host, &alone.storage, binary()].map(|path| path.display().to_string());
+    let rest = ["run", "--configfile"].map(str::to_owned);
+    let last = [configuration.display().to_string(), "--upstream".to_owned(), alone.upstream.url()];
+    Process::start(Program {
+        name: format!("mounted-{number}"),
+        path: "unshare".into(),
+        args: [&own[..], &paths, &rest, &last].concat(),
+        env: Vec::new(),
+        folder: alone.folder.clone(),
+    })
+}
+
+/// With the host's file at the place of `acme.json`, as a container has it.
+fn mounted(alone: &Alone, host: &Path, number: usize) -> Process {
+    mounted_by("mount --bind \"$0\" \"$1\"", alone, host, number)
+}
+
+/// Only root may.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "true"]).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn a_file_that_is_mounted_by_itself_survives_kills_in_the_middle_of_writes() {
+    if !may_mount() {
+        return;
+    }
+    let alone = alone("alone-mounted");
+    let host = alone.folder.join("host.json");
+    // large, so that a write takes its time
+    let text = format!("{{\"pad\": {{\"Account\": null, \"pad\": \"{}\"}}}}", "x".repeat(8 << 20));
+    alone.store(&text, 0o600);
+    fs::rename(&alone.storage, &host).unwrap();
+    alone.store("", 0o600);
+    let length = || fs::metadata(&host).unwrap().len();
+    let mut hosts: Vec<String> = Vec::new();
+    let mut recovered = 0;
+    for round in 0..4 {
+        hosts.push(format!("h{round}.example.com"));
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        alone.route(&names);
+        let run = mounted(&alone, &host, round);
+        let before = length();
+        // twice as long, while both the old and the new content are in it
+        let begun = || length() > before + (1 << 20) || run.log().contains("certificate stored");
+        alone
+            .eventually("a write to begin", async || {
+                while run.exited().is_none() && !begun() {}
+                if begun() { Ok(()) } else { Err(run.log()) }
+            })
+            .await;
+        run.kill();
+        recovered += usize::from(run.log().contains("recovered"));
+        if round == 0 {
+            assert!(run.log().contains("is mounted by itself"), "{}", run.log());
+        }
+    }
+    let last = mounted(&alone, &host, 4);
+    alone
+        .eventually("all certificates", async || {
+            let text = fs::read_to_string(&host).map_err(|error| error.to_string())?;
+            let json: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            let held = json["le"]["Certificates"].as_array().map_or(0, Vec::len);
+            let pad = json["pad"]["pad"].as_str().map_or(0, str::len);
+            if (held, pad) == (4, 8 << 20) { Ok(()) } else { Err(format!("{held}, {pad}")) }
+        })
+        .await;
+    recovered += usize::from(last.log().contains("recovered"));
+    assert!(recovered > 0, "no kill was in the middle of a write");
+    assert_eq!((alone.ca.orders(), alone.ca.accounts()), (4, 1));
+}
+
+#[tokio::test]
+async fn a_new_store_that_goes_with_the_container_is_told_of() {
+    if !may_mount() {
+        return;
+    }
+    let alone = alone("alone-passing");
+    alone.route(&[]);
+    let script = "mount -t tmpfs none \"${1%/*}\"";
+    let run = mounted_by(script, &alone, &alone.storage, 0);
+    alone
+        .eventually("the warning", async || {
+            let log = run.log();
+            if log.contains("is on a file system in memory") { Ok(()) } else { Err(log) }
+        })
+        .await;
 }

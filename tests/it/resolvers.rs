@@ -122,7 +122,7 @@ async fn a_secret_of_a_resolver_is_looked_for_in_the_controllers_namespace_alone
     let (mut stand, _turn) = stand("credentials").await;
     let bound = json!({"externalAccountBindingRequired": true,
         "externalAccountMACKeys": {"k1": MAC_KEY}});
-    stand.use_ca(Ca::start_as(stand.settings.web, &[], &bound));
+    stand.use_ca(Ca::start_with(stand.settings.web, &[], &bound));
     let (controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     let eab = ", eab: {kid: k1, hmacSecretRef: {name: eab, key: hmac}}";
     secret(&stand, &stand.routes, "eab", "hmac");

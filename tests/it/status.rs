@@ -176,6 +176,10 @@ fn a_provider_is_told_with_its_variables_by_code_or_alias_in_any_case() {
     let storage = ["ACME_DNS_STORAGE_PATH", "ACME_DNS_STORAGE_BASE_URL"];
     assert_eq!(json["required"][0][1], serde_json::json!(storage));
     assert_eq!(json["optional"][0]["name"], "ACME_DNS_ALLOWLIST");
+    let (_, text, _) = run(&["providers", "exec"]);
+    for part in ["EXEC_PATH", "EXEC_MODE", "static configuration only", "60 s", "VAR_FILE"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
     let (code, _, err) = run(&["providers", "cloudflair"]);
     assert_eq!(code, Some(2));
     assert!(err.contains("did you mean `cloudflare`?"), "{err}");

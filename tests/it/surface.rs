@@ -174,7 +174,7 @@ fn a_broken_resolver_object_is_refused_when_it_is_applied() {
 /// Exit code and log of a controller with this configuration.
 fn refused(name: &str, yaml: &str) -> (Option<i32>, String) {
     let folder = process::new_folder(name);
-    let process = routecert::start((binary(), Vec::new()), &folder, name, yaml, &["controller"]);
+    let process = routecert::start((binary(), None), &folder, name, yaml, &["controller"]);
     let status = process.finish(Duration::from_secs(20));
     (status.code(), process.log())
 }

@@ -74,7 +74,8 @@ impl Alone {
         let (ca, trust) = (self.ca.directory(), self.ca.trust.display());
         let (storage, routes) = (self.storage.display(), self.folder.join("routes.yml"));
         let lines = |lines: &[String], indent| -> String {
-            lines.iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+            let indented = lines.iter().map(|line| [" ".repeat(indent), line.clone()].concat());
+            indented.flat_map(|line| [line, "\n".to_owned()]).collect()
         };
         let http = "httpChallenge: {entryPoint: web}".to_owned();
         let challenge = self.acme.iter().any(|line| line.starts_with("httpChallenge"));
@@ -109,7 +110,7 @@ routecert:
         let count = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let upstream = self.upstream.url();
         let args = ["run", "--upstream", &upstream];
-        let binary = (self.binary.as_path(), Vec::new());
+        let binary = (self.binary.as_path(), None);
         let yaml = self.yaml(admin);
         let process = routecert::start(binary, &self.folder, &format!("run-{count}"), &yaml, &args);
         Routecert { process, admin }

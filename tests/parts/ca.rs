@@ -28,41 +28,30 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 nowhere.
+    /// HTTP-01 is looked for at `http_port` of this machine, TLS-ALPN-01 where `tlsPort` says.
     pub fn start(http_port: u16) -> Self {
-        let [tls_port] = process::free_ports();
-        Self::start_with(http_port, tls_port)
-    }
-
-    /// The same, with TLS-ALPN-01 at `tls_port`.
-    pub fn start_with(http_port: u16, tls_port: u16) -> Self {
-        Self::start_asking((http_port, tls_port), None)
-    }
-
-    /// The same, with another DNS server that it asks, `address:port`.
-    pub fn start_asking(ports: (u16, u16), asks: Option<String>) -> Self {
-        Self::begin(ports, asks, &[], &serde_json::Value::Null)
+        Self::start_with(http_port, &[], &serde_json::Value::Null)
     }
 
     /// With variables and, under the keys of its configuration, settings of Pebble's own.
-    pub fn start_as(
+    pub fn start_with(
         http_port: u16,
         env: &[(&'static str, &str)],
         settings: &serde_json::Value,
     ) -> Self {
-        let [tls_port] = process::free_ports();
-        Self::begin((http_port, tls_port), None, env, settings)
+        Self::start_asking(None, http_port, env, settings)
     }
 
-    fn begin(
-        (http_port, tls_port): (u16, u16),
+    /// With another DNS server that it asks, `address:port`.
+    pub fn start_asking(
         asks: Option<String>,
+        http_port: u16,
         env: &[(&'static str, &str)],
         settings: &serde_json::Value,
     ) -> Self {
         let programs = tools::folder("pebble");
         let folder = process::new_folder("ca");
-        let [port, management, dns, names_management] = process::free_ports();
+        let [port, management, tls_port, dns, names_management] = process::free_ports();
         let server = keys::server(&["127.0.0.1", "localhost"]);
         process::write(&folder, "pebble.pem", &server.chain);
         process::write(&folder, "pebble.key", &server.key);

@@ -32,13 +32,11 @@ pub struct Settings {
     pub file: String,
     /// Name and `keyType` of each resolver; all are of the same account.
     pub resolvers: Vec<(String, String)>,
-    /// How each of them proves names: `key: value` each.
-    pub challenges: Vec<String>,
-    /// More of `routecert`, `key: value` each.
-    pub own: Vec<String>,
     /// Settings of resolvers beside or instead of the usual ones: resolver (empty: all), key, YAML
     /// (empty: the key is left out).
     pub acme: Vec<(&'static str, &'static str, String)>,
+    /// More of `routecert`, `key: value` each.
+    pub own: Vec<String>,
     /// Variables of the process.
     pub env: Vec<(&'static str, String)>,
 }
@@ -92,10 +90,9 @@ routecert:
             ("caCertificates", format!("[{}]", self.trust.display())),
             ("keyType", key_type.to_owned()),
             ("storage", "acme.json".to_owned()),
+            ("httpChallenge", "{entryPoint: web}".to_owned()),
         ]
         .into();
-        let challenges = self.challenges.iter().filter_map(|line| line.split_once(": "));
-        keys.extend(challenges.map(|(key, value)| (key, value.to_owned())));
         let meant = self.acme.iter().filter(|one| one.0.is_empty() || one.0 == name);
         keys.extend(meant.map(|(_, key, value)| (*key, value.clone())));
         let given = keys.iter().filter(|(_, value)| !value.is_empty());
@@ -126,11 +123,23 @@ impl Routecert {
 }
 
 /// Starts `binary SUBCOMMAND --configfile …` with `yaml` and waits for nothing. `name` names the
-/// log and the configuration file in `folder`. `env`: its variables beside `PATH` and `HOME`.
+/// log and the configuration file in `folder`. `roots`, a PEM file, stand for those of the
+/// system.
 pub fn start(
-    (binary, env): (&Path, Vec<(&'static str, String)>),
+    of: (&Path, Option<&Path>),
     folder: &Path,
     name: &str,
+    yaml: &str,
+    args: &[&str],
+) -> Process {
+    start_with(of, &[], (folder, name), yaml, args)
+}
+
+/// The same with more variables.
+pub fn start_with(
+    (binary, roots): (&Path, Option<&Path>),
+    env: &[(&'static str, String)],
+    (folder, name): (&Path, &str),
     yaml: &str,
     args: &[&str],
 ) -> Process {
@@ -143,7 +152,11 @@ pub fn start(
         name: name.to_owned(),
         path: binary.to_owned(),
         args: all,
-        env,
+        env: roots
+            .map(|file| ("SSL_CERT_FILE", file.display().to_string()))
+            .into_iter()
+            .chain(env.iter().cloned())
+            .collect(),
         folder: folder.to_owned(),
     })
 }

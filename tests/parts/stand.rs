@@ -59,7 +59,7 @@ impl<'c> Stand<'c> {
     pub async fn new(cluster: &'c Cluster, binary: &Path, prefix: &str) -> Self {
         let routes = format!("{prefix}-routes");
         let [web, websecure] = process::free_ports();
-        let ca = Ca::start_with(web, websecure);
+        let ca = Ca::start_with(web, &[], &serde_json::json!({"tlsPort": websecure}));
         cluster.apply(&manifests(prefix));
         cluster.apply(&namespace_with_service(&routes));
         let system = format!("{prefix}-system");
@@ -80,9 +80,8 @@ impl<'c> Stand<'c> {
                 ingress: None,
                 file: String::new(),
                 resolvers: vec![("le".to_owned(), "EC256".to_owned())],
-                challenges: vec!["httpChallenge: {entryPoint: web}".to_owned()],
-                own: Vec::new(),
                 acme: Vec::new(),
+                own: vec![self_check((web, websecure), ca.dns)],
                 env: Vec::new(),
             },
             routes,
@@ -153,10 +152,16 @@ impl<'c> Stand<'c> {
         let mut args = vec![subcommand, "--kubeconfig", &kubeconfig];
         args.extend(more);
         let name = format!("{subcommand}-{count}");
-        let mut env = self.settings.env.clone();
-        env.push(("SSL_CERT_FILE", self.ca.trust.display().to_string()));
-        let process = routecert::start((&self.binary, env), &self.folder, &name, yaml, &args);
-        Routecert { process, admin }
+        Routecert {
+            process: routecert::start_with(
+                (&self.binary, Some(&self.ca.trust)),
+                &self.settings.env,
+                (&self.folder, &name),
+                yaml,
+                &args,
+            ),
+            admin,
+        }
     }
 
     /// Applies an IngressRoute of our group. `tls` is YAML: `{certResolver: le}`.
@@ -264,6 +269,13 @@ impl Issued {
             version: secret.metadata.resource_version.unwrap_or_default(),
         }
     }
+}
+
+/// The self-check where the CA looks, which no name server but the CA's own knows.
+pub fn self_check((http, tls): (u16, u16), dns: u16) -> String {
+    format!(
+        "selfCheck: {{resolvers: ['127.0.0.1:{dns}'], httpPort: {http}, tlsPort: {tls}, timeout: 3}}"
+    )
 }
 
 /// Namespaces, accounts and rights, with `prefix` in place of `routecert` in the namespaces.

@@ -10,7 +10,7 @@ cache=${ROUTECERT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/routecert}/tools
 
 command -v go >/dev/null || { echo "Go is missing: install Go $go_wanted or newer (https://go.dev/dl) and run make again" >&2; exit 1; }
 
-key=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
+key=$(find "$here" -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16)
 out=$cache/$module-$key
 if [ -e "$out/complete" ]; then echo "$out"; exit 0; fi
 
@@ -50,6 +50,19 @@ case $module in
     (cd "$here" && go mod download "$traefik") >&2
     cp "$(cd "$here" && go list -m -f '{{.Dir}}' "$traefik")"/docs/content/reference/dynamic-configuration/traefik.io_*.yaml "$work/"
     chmod u+w "$work"/* ;;
+  traefik-store)
+    # Traefik's own store, without its package, which needs every DNS provider of lego
+    (cd "$here/../traefik" && go mod download github.com/traefik/traefik/v3) >&2
+    traefik=$(cd "$here/../traefik" && go list -m -f '{{.Dir}}' github.com/traefik/traefik/v3)/pkg
+    cp -r "$here" "$work/src" && mkdir "$work/src"/{safe,types}
+    cp "$traefik"/provider/acme/{local_store,local_store_unix,store,account}.go "$work/src/acme/"
+    cp "$traefik"/safe/{routine,safe}.go "$work/src/safe/"
+    cp "$traefik/types/domains.go" "$work/src/types/"
+    chmod -R u+w "$work/src"
+    sed -i -e '/observability\/logs/d' -e 's/logs\.ProviderName/"providerName"/' \
+      -e "s#github.com/traefik/traefik/v3/pkg/#routecert.dev/tests/tools/traefik-store/#" "$work"/src/acme/*.go
+    (cd "$work/src" && go build -trimpath -o "$work/traefik-store" .) >&2
+    rm -rf "$work/src" ;;
   *) echo "tools: no module $module" >&2; exit 1 ;;
 esac
 

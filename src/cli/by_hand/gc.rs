@@ -12,8 +12,9 @@ use kube::{Api, Client};
 use crate::api::AcmeCertificate;
 use crate::cert::Id;
 use crate::cli::Failure;
-use crate::cli::by_hand::records::{self, Place, Records};
+use crate::cli::by_hand::records::{Place, Records};
 use crate::cli::by_hand::{shown, tell};
+use crate::cli::place::in_runtime;
 use crate::cluster;
 use crate::order::State;
 use crate::plan;
@@ -45,7 +46,7 @@ impl Gc {
         environment: &BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<(), Failure> {
-        records::in_runtime(async {
+        in_runtime(async {
             let records = self.place.open(environment).await?;
             let unused = unused(&records).await?;
             if self.confirm { confirm(&records, &unused, now).await } else { list(&unused) }

@@ -12,7 +12,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 
 use crate::cert::Id;
-use crate::cli::{Configuration, Failure, api_server, home, say, understood};
+use crate::cli::place::{api_server, home};
+use crate::cli::{Configuration, Failure, say, understood};
 use crate::cluster;
 use crate::config::{Config, KubernetesCrd, StoreKind};
 use crate::controller::LEASE;
@@ -47,11 +48,6 @@ pub(super) struct Cluster {
     pub(super) client: Client,
     /// The controller's.
     namespace: String,
-}
-
-pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?.block_on(work)
 }
 
 impl Place {

@@ -70,10 +70,10 @@ impl Plan {
             let shown = route.key.shown();
             refusals.extend(refused(world, &route.key, derived));
             warnings.extend(derived.warnings.iter().map(|text| format!("{shown}: {text}")));
-        }
-        for route in world.routes().filter(|route| !route.unknown_fields.is_empty()) {
-            let fields = route.unknown_fields.join(", ");
-            warnings.insert(format!("{}: fields without effect: {fields}", route.key.shown()));
+            if !route.unknown_fields.is_empty() {
+                let fields = route.unknown_fields.join(", ");
+                warnings.insert(format!("{shown}: fields without effect: {fields}"));
+            }
         }
         Self { certificates, refusals, warnings }
     }

@@ -32,12 +32,9 @@ fn for_people(status: &Status) -> String {
     routes.chain(status.certificates.iter().map(certificate)).collect::<Vec<_>>().join("\n")
 }
 
-fn ready(ready: bool) -> &'static str {
-    if ready { "ready" } else { "not ready" }
-}
-
 fn route(route: &Route) -> String {
-    let mut text = format!("{}: {}, {}\n", route.route, ready(route.ready), route.reason);
+    let ready = if route.ready { "ready" } else { "not ready" };
+    let mut text = format!("{}: {ready}, {}\n", route.key, route.reason);
     line(&mut text, "message", &route.message);
     for certificate in &route.certificates {
         line(&mut text, "by", certificate);
@@ -46,7 +43,8 @@ fn route(route: &Route) -> String {
 }
 
 fn certificate(it: &Certificate) -> String {
-    let mut text = format!("{}: {}, {}\n", it.place(), ready(it.ready), it.reason);
+    let ready = if it.ready { "ready" } else { "not ready" };
+    let mut text = format!("{}: {ready}, {}\n", it.place(), it.reason);
     line(&mut text, "names", &it.names.join(", "));
     line(&mut text, "resolver", &it.resolver);
     for route in &it.routes {
@@ -71,6 +69,6 @@ fn certificate(it: &Certificate) -> String {
 /// Nothing where there is nothing to say.
 fn line(text: &mut String, what: &str, value: &str) {
     if !value.is_empty() {
-        text.push_str(&format!("  {what:<9} {value}\n"));
+        text.extend(["  ", &format!("{what:<9}"), " ", value, "\n"]);
     }
 }

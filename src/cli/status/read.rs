@@ -45,7 +45,7 @@ impl Reader {
             // What was refused earlier may be well now.
             routes.extend(Some(route).filter(|route| !route.ready));
         }
-        routes.sort_by(|one, other| one.route.cmp(&other.route));
+        routes.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(Status { routes, certificates })
     }
 

@@ -26,16 +26,16 @@ fn status_of(object: &DynamicObject) -> Option<IngressRouteStatus> {
 }
 
 pub(super) fn with_status(kind: Kind, object: &DynamicObject, all: &[Certificate]) -> Route {
-    let route = key(kind, object).to_string();
+    let key = key(kind, object).to_string();
     let status = status_of(object).unwrap_or_default();
     let Some(condition) = status.conditions.iter().find(|it| it.type_ == "Ready") else {
-        return nothing(route);
+        return nothing(key);
     };
     let is_old = condition.observed_generation < object.metadata.generation;
     let old = "the controller has not seen the route's last change yet; before it: ";
     let served_by = |it: &&Certificate| status.certificates.iter().any(|one| one.name == it.name);
     Route {
-        route,
+        key,
         ready: condition.status == "True" && !is_old,
         reason: condition.reason.clone(),
         message: format!("{}{}", if is_old { old } else { "" }, condition.message),
@@ -69,19 +69,19 @@ pub(super) fn without_status(
 /// Refusals of the copy alone: the certificate is there all the same.
 const COPIES: [Reason; 3] = [Reason::Conflict, Reason::SecretNotOurs, Reason::NoRight];
 
-fn of(route: String, own: &[&Certificate], refusal: Option<(String, String)>) -> Route {
+fn of(key: String, own: &[&Certificate], refusal: Option<(String, String)>) -> Route {
     let certificates = own.iter().map(|it| it.place()).collect();
     let waiting = own.iter().find(|it| !it.ready);
     let (reason, message) = match (refusal, waiting) {
         (Some(refusal), _) => refusal,
         (None, Some(it)) => (it.reason.clone(), format!("{}: {}", it.names.join(", "), it.message)),
-        (None, None) if own.is_empty() => return nothing(route),
+        (None, None) if own.is_empty() => return nothing(key),
         (None, None) => {
             let ready = "Issued".to_owned();
-            return Route { route, ready: true, reason: ready, message: held(own), certificates };
+            return Route { key, ready: true, reason: ready, message: held(own), certificates };
         }
     };
-    Route { route, ready: false, reason, message, certificates }
+    Route { key, ready: false, reason, message, certificates }
 }
 
 fn held(own: &[&Certificate]) -> String {
@@ -92,9 +92,9 @@ fn held(own: &[&Certificate]) -> String {
     own.iter().map(until).collect::<Vec<_>>().join("; ")
 }
 
-fn nothing(route: String) -> Route {
+fn nothing(key: String) -> Route {
     let (reason, message) = ("NoCertificate".to_owned(), NOTHING.to_owned());
-    Route { route, ready: false, reason, message, certificates: Vec::new() }
+    Route { key, ready: false, reason, message, certificates: Vec::new() }
 }
 
 fn is_for(certificate: &Certificate, route: &str) -> bool {

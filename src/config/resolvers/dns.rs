@@ -15,8 +15,6 @@ use crate::provider;
 use crate::provider::Provider;
 use crate::resolver::{DnsChallenge, Propagation, SecretKey, Solver};
 
-/// Providers that run a command or ask a person: not to be chosen by an object.
-const OF_THE_MACHINE: [&str; 2] = ["exec", "manual"];
 /// Variables that select what lies on the controller's disk, beside those that end like a path.
 const OF_FILES: [&str; 3] = ["AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS", "OS_CLOUD"];
 const ENDS_OF_FILES: [&str; 3] = ["_EDGERC", "_FILE", "_PATH"];
@@ -86,7 +84,7 @@ impl Look<'_> {
             self.unknown_provider(field, written);
             return None;
         };
-        if self.origin == Origin::Object && OF_THE_MACHINE.contains(&provider.code) {
+        if self.origin == Origin::Object && provider.is_of_the_machine() {
             let message = format!(
                 "`{}` is for resolvers of the static configuration only; an object may run nothing \
                  on the controller's machine",
@@ -115,7 +113,7 @@ impl Look<'_> {
         if provider.gone {
             found.push(format!("the service of {} has shut down", provider.name));
         } else if !provider.built {
-            found.push(format!("this version cannot carry it out yet with {}", provider.name));
+            found.push(format!("{} is not built into this version yet", provider.name));
         }
         let missing = match credentials {
             Credentials::Given(env) => provider.missing(|name| env.contains_key(name)),

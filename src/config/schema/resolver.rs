@@ -21,28 +21,28 @@ const SHARED: &[Field] = &[
         .or("https://acme-v02.api.letsencrypt.org/directory"),
     on("caServerName", Text, "Name expected in the CA's certificate, in place of the URL's host."),
     on("caSystemCertPool", Bool, "Trust the system's roots beside `caCertificates`."),
-    later("certificateTimeout", Delay, "How long to wait for the CA to issue.").or("30s"),
+    on("certificateTimeout", Delay, "How long to wait for the CA to issue.").or("30s"),
     on(
         "certificatesDuration",
         Integer,
         "Lifetime that the CA gives, in hours; decides when to renew.",
     )
     .or("2160"),
-    later(
+    on(
         "clientResponseHeaderTimeout",
         Delay,
         "How long to wait for the head of an answer of the CA.",
     )
     .or("30s"),
     on("clientTimeout", Delay, "How long one exchange with the CA may take.").or("2m"),
-    later("disableCommonName", Bool, "Certificates without a common name."),
+    on("disableCommonName", Bool, "Certificates without a common name."),
     on("email", Text, "Contact of the account."),
-    later("emailAddresses", Texts, "Mail addresses to put into certificates."),
+    on("emailAddresses", Texts, "Mail addresses to put into certificates."),
     on("httpChallenge", Switch(HTTP_CHALLENGE), "Prove names over HTTP on port 80 (HTTP-01)."),
     on("keyType", Text, "EC256, EC384, RSA2048, RSA4096 or RSA8192; EC256 is advised.")
         .or("RSA4096"),
-    later("preferredChain", Text, "Issuer of the chain to prefer, if the CA offers several."),
-    later("profile", Text, "Profile to ask the CA for."),
+    on("preferredChain", Text, "Issuer of the chain to prefer, if the CA offers several."),
+    on("profile", Text, "Profile to ask the CA for."),
     on("tlsChallenge", Switch(TLS_CHALLENGE), "Prove names in the TLS handshake (TLS-ALPN-01)."),
 ];
 

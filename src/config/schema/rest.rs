@@ -134,7 +134,11 @@ pub(super) const OWN: &[Field] = &[
     later("providedBeforeExpired", Bool, "Prefer provided certificates to expired ones."),
     on("removeAfter", Duration, "How long a certificate outlives its last route.").or("24h"),
     on("resolvers", Named(&Section(OWN_RESOLVER)), "More about resolvers, by name."),
-    later("selfCheck", Section(SELF_CHECK), "Try a challenge before the CA does."),
+    on(
+        "selfCheck",
+        Section(SELF_CHECK),
+        "A look at each name before the CA is asked; it only advises.",
+    ),
     on(
         "store",
         Text,
@@ -154,9 +158,9 @@ const OWN_RESOLVER: &[Field] = &[
 ];
 
 const SELF_CHECK: &[Field] = &[
-    on("enabled", Bool, "On or off."),
-    on("httpPort", Integer, "Port in place of 80."),
-    on("resolvers", Texts, "DNS servers to ask."),
-    on("timeout", Duration, "How long one try may take.").or("0"),
-    on("tlsPort", Integer, "Port in place of 443."),
+    on("enabled", Bool, "On or off.").or("true"),
+    on("httpPort", Integer, "Where HTTP-01 is looked for.").or("80"),
+    on("resolvers", Texts, "DNS servers to ask; by default the system's."),
+    on("timeout", Duration, "How long the look at one name may take.").or("10s"),
+    on("tlsPort", Integer, "Where TLS-ALPN-01 is looked for.").or("443"),
 ];

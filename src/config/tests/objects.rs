@@ -37,7 +37,7 @@ fn an_object_is_read_like_a_static_resolver() {
                 httpChallenge: {entryPoint: web, delay: 2s}, tlsChallenge: {}}}}";
     let same = config(&format!("{ENTRY_POINTS}{text}")).resolvers["le"].clone().unwrap();
     assert_eq!(resolver, same);
-    assert!(problems.contains("spec.acme.tlsChallenge: this version cannot"), "{problems}");
+    assert!(problems.is_empty(), "{problems}");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn solvers_have_zones_and_credentials_from_secrets() {
     assert_eq!(dns.solvers[0].env["DNSUPDATE_NAMESERVER"], key);
     assert!(dns.solvers[1].ambient && dns.solvers[1].env.is_empty());
     assert_eq!(dns.propagation.delay_before_checks.as_secs(), 3);
-    assert!(dns.obstacles.is_empty() && problems.lines().count() == 1, "{problems}");
+    assert!(dns.obstacles.is_empty() && problems.is_empty(), "{problems}");
 }
 
 #[test]

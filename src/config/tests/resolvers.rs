@@ -70,12 +70,12 @@ fn a_challenge_that_this_version_cannot_carry_out_is_a_warning_and_the_resolver_
         assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::TlsAlpn01));
     }
     let text = alone("dnsChallenge: {provider: vercel}");
-    warns(&text, "this version cannot carry it out yet with Vercel");
+    warns(&text, "Vercel is not built into this version yet");
     let le = config(&text).resolvers["le"].clone().unwrap();
     assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Dns01));
     assert!(le.usable().unwrap_err().starts_with("dnsChallenge: "));
     let both = with_acme("dnsChallenge: {provider: vercel}");
-    warns(&both, "this version cannot carry it out yet with Vercel");
+    warns(&both, "Vercel is not built into this version yet");
     let le = config(&both).resolvers["le"].clone().unwrap().usable().unwrap();
     assert_eq!(le.challenge_of(&name), Ok(ChallengeKind::Http01));
     let lack = le.challenge_of(&Name::parse("*.a.example").unwrap()).unwrap_err();

@@ -82,3 +82,22 @@ fn a_host_is_held_for_a_week_and_default_objects_count_in_one_namespace() {
     assert_eq!(config(&both).own.host_hold, Duration::from_hours(1));
     silent(&both);
 }
+
+#[test]
+fn the_self_check_is_on_and_can_be_told_where_to_look() {
+    let own = |text: &str| format!("routecert: {{selfCheck: {text}}}\n");
+    let check = config("log: {}").own.self_check;
+    assert!(check.enabled && check.resolvers.is_empty());
+    assert_eq!(
+        (check.timeout, check.http_port, check.tls_port),
+        (Duration::from_secs(10), 80, 443)
+    );
+    assert!(!config(&own("{enabled: false}")).own.self_check.enabled);
+    let all = "{resolvers: ['127.0.0.1:5353'], httpPort: 5002, tlsPort: '5001', timeout: 2}";
+    let check = config(&own(all)).own.self_check;
+    assert_eq!(check.resolvers, ["127.0.0.1:5353"]);
+    assert_eq!((check.http_port, check.tls_port), (5002, 5001));
+    assert_eq!(check.timeout, Duration::from_secs(2));
+    refuses(&own("{httpPort: 70000}"), "f.yml:1:", "expected 1 to 65535");
+    refuses(&own("{resolvers: ['']}"), "f.yml:1:", "neither an address nor");
+}

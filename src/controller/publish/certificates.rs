@@ -25,6 +25,15 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) status: AcmeCertificateStatus,
 }
 
+/// What is kept of an AcmeCertificate of the API server: there may be very many.
+struct Observed {
+    version: Option<Box<str>>,
+    digest: Digest,
+}
+
+/// Of spec and status.
+type Digest = [u8; 32];
+
 /// Namespace and name.
 type Place = (String, String);
 
@@ -33,10 +42,10 @@ pub(super) struct Certificates {
     /// Whose AcmeCertificates are ours: other controllers of the cluster have theirs.
     controller: String,
     /// As the API server has them.
-    observed: BTreeMap<Place, AcmeCertificate>,
-    desired: BTreeMap<Place, Shown>,
-    /// Where the AcmeCertificate of an id was published.
-    places: BTreeMap<Id, Place>,
+    observed: BTreeMap<Place, Observed>,
+    desired: BTreeMap<Place, Box<Shown>>,
+    /// In which namespace the AcmeCertificate of an id was published.
+    namespaces: BTreeMap<Id, String>,
     complete: bool,
     scope: Scope,
     /// Of the scope, what has been listed.
@@ -56,7 +65,7 @@ impl Certificates {
             controller: controller.to_owned(),
             observed: BTreeMap::new(),
             desired: BTreeMap::new(),
-            places: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
             complete: false,
             scope,
             synced: BTreeSet::new(),
@@ -78,23 +87,24 @@ impl Certificates {
     /// Returns the place to look at, if there is one.
     pub(super) fn take(&mut self, id: Id, shown: Option<Shown>) -> Option<Place> {
         let Some(shown) = shown else {
-            let place = self.places.remove(&id)?;
+            let place = place(self.namespaces.remove(&id)?, &id);
             self.desired.remove(&place);
             return Some(place);
         };
-        let place = (shown.namespace.clone(), format!("{CERTIFICATE_PREFIX}{id}"));
-        self.places.insert(id, place.clone());
-        self.desired.insert(place.clone(), shown);
+        let place = place(shown.namespace.clone(), &id);
+        self.namespaces.insert(id, shown.namespace.clone());
+        self.desired.insert(place.clone(), Box::new(shown));
         Some(place)
     }
 
     /// Returns the places to look at.
     pub(super) fn see(&mut self, (from, seen): Sight) -> Vec<Place> {
         match seen {
-            Seen::Put(mut object) => {
-                object.metadata.managed_fields = None;
+            Seen::Put(object) => {
                 let place = (object.namespace().unwrap_or_default(), object.name_any());
-                self.observed.insert(place.clone(), object);
+                let version = object.resource_version().map(Into::into);
+                let digest = digest(&object.spec, object.status.as_ref());
+                self.observed.insert(place.clone(), Observed { version, digest });
                 vec![place]
             }
             Seen::Gone { namespace, name } => {
@@ -139,7 +149,7 @@ impl Certificates {
         let written = match (self.desired.get(&place), self.observed.get(&place)) {
             (Some(shown), None) => self.create(&api, name, shown).await,
             (Some(shown), Some(observed)) if !shows(observed, shown) => {
-                let object = self.object(name, shown, observed.resource_version());
+                let object = self.object(name, shown, observed.version.as_deref());
                 api.replace(name, &PostParams::default(), &object).await.map(drop)
             }
             (None, Some(_)) if self.complete && is_ours(name) => {
@@ -162,17 +172,18 @@ impl Certificates {
             // There, but without our label: edited by hand.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let present = api.get(name).await?;
-                let object = self.object(name, shown, present.resource_version());
+                let version = present.resource_version();
+                let object = self.object(name, shown, version.as_deref());
                 api.replace(name, &PostParams::default(), &object).await.map(drop)
             }
             made => made.map(drop),
         }
     }
 
-    fn object(&self, name: &str, shown: &Shown, version: Option<String>) -> AcmeCertificate {
+    fn object(&self, name: &str, shown: &Shown, version: Option<&str>) -> AcmeCertificate {
         let mut object = AcmeCertificate::new(name, shown.spec.clone());
         object.metadata.namespace = Some(shown.namespace.clone());
-        object.metadata.resource_version = version;
+        object.metadata.resource_version = version.map(str::to_owned);
         object.labels_mut().insert(LABEL.to_owned(), self.controller.clone());
         object.status = Some(shown.status.clone());
         object
@@ -183,6 +194,18 @@ fn is_ours(name: &str) -> bool {
     Id::from_object_name(CERTIFICATE_PREFIX, name).is_some()
 }
 
-fn shows(observed: &AcmeCertificate, shown: &Shown) -> bool {
-    observed.spec == shown.spec && observed.status.as_ref() == Some(&shown.status)
+fn place(namespace: String, id: &Id) -> Place {
+    (namespace, format!("{CERTIFICATE_PREFIX}{id}"))
+}
+
+fn shows(observed: &Observed, shown: &Shown) -> bool {
+    observed.digest == digest(&shown.spec, Some(&shown.status))
+}
+
+fn digest(spec: &AcmeCertificateSpec, status: Option<&AcmeCertificateStatus>) -> Digest {
+    let text = serde_json::to_vec(&(spec, status)).unwrap_or_default();
+    let mut digest = Digest::default();
+    let whole = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    digest.iter_mut().zip(whole.as_ref()).for_each(|(place, byte)| *place = *byte);
+    digest
 }

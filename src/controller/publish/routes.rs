@@ -23,6 +23,11 @@ pub(in crate::controller) struct RouteNews {
 }
 
 impl RouteNews {
+    /// A route without a status is told of its refusals alone.
+    pub(super) fn is_told(&self, key: &Key) -> bool {
+        key.kind.has_status() || self.verdict.as_ref().is_some_and(|verdict| verdict.refused)
+    }
+
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         (self.generation, &self.verdict) == (other.generation, &other.verdict)
     }
@@ -48,10 +53,8 @@ pub(super) async fn write(
         return write_status(client, key, news, now).await;
     }
     match &news.verdict {
-        Some(verdict) if verdict.refused => {
-            events::write(client, key, &news.uid, verdict, now).await
-        }
-        _ => Ok(()),
+        Some(verdict) => events::write(client, key, &news.uid, verdict, now).await,
+        None => Ok(()),
     }
 }
 

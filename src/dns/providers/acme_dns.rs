@@ -89,9 +89,8 @@ impl AcmeDns {
         self.storage.check()?;
         let account = self.register().await?;
         match self.storage.save(domain, &account).await? {
-            Saved::WithCname => Ok(account),
             Saved::Alone if self.follows_cnames => Err(missing_cname(task, &account)),
-            Saved::Alone => Ok(account),
+            Saved::Alone | Saved::WithCname => Ok(account),
         }
     }
 

@@ -12,12 +12,14 @@ use crate::dns::{Error, PROVIDERS, Provider, Task};
 /// Shown against a real name server, by `tests/it`.
 const ELSEWHERE: [&str; 1] = ["dnsupdate"];
 
+type Values = Box<dyn Fn(&str) -> BTreeSet<String>>;
+
 /// What stands behind a provider.
 struct Backend {
     variables: BTreeMap<String, String>,
     fqdn: &'static str,
     /// The values at a name.
-    values: Box<dyn Fn(&str) -> BTreeSet<String>>,
+    values: Values,
     /// Whether it can take a value away.
     forgets: bool,
     /// None of it is to be seen in a message.
@@ -33,7 +35,7 @@ impl Backend {
     async fn all_of(code: &str) -> Vec<Self> {
         match code {
             "acmedns" => vec![acme_dns().await],
-            "exec" => vec![program("").await, program("RAW").await],
+            "exec" => vec![program(""), program("RAW")],
             "httpreq" => vec![requests("").await, requests("RAW").await],
             "manual" => Vec::new(),
             _ if ELSEWHERE.contains(&code) => Vec::new(),
@@ -111,7 +113,7 @@ async fn acme_dns() -> Backend {
     }
 }
 
-async fn program(mode: &str) -> Backend {
+fn program(mode: &str) -> Backend {
     let folder = Folder::new();
     let program = folder.0.join("hook");
     std::os::unix::fs::symlink(data("records.sh"), &program).unwrap();
@@ -145,6 +147,14 @@ fn codes() -> impl Iterator<Item = &'static str> {
     PROVIDERS.iter().map(|entry| entry.codes[0])
 }
 
+async fn backends() -> Vec<(&'static str, Backend)> {
+    let mut all = Vec::new();
+    for code in codes() {
+        all.extend(Backend::all_of(code).await.into_iter().map(|backend| (code, backend)));
+    }
+    all
+}
+
 #[track_caller]
 fn has(backend: &Backend, code: &str, tasks: &[&Task]) {
     if backend.forgets {
@@ -158,52 +168,46 @@ fn has(backend: &Backend, code: &str, tasks: &[&Task]) {
 
 #[tokio::test]
 async fn root_and_wildcard_have_a_value_each_at_one_name_and_each_goes_alone() {
-    for code in codes() {
-        for backend in Backend::all_of(code).await {
-            let [root, wildcard] = &backend.tasks();
-            let first = backend.made(code).set(root).await.unwrap();
-            let second = backend.made(code).set(wildcard).await.unwrap();
-            has(&backend, code, &[root, wildcard]);
-            // once more, as after a crash
-            backend.made(code).set(root).await.unwrap();
-            has(&backend, code, &[root, wildcard]);
-            backend.made(code).unset(root, Some(&first)).await.unwrap();
-            has(&backend, code, &[wildcard]);
-            backend.made(code).unset(root, Some(&first)).await.unwrap();
-            backend.made(code).unset(root, None).await.unwrap();
-            has(&backend, code, &[wildcard]);
-            backend.made(code).unset(wildcard, Some(&second)).await.unwrap();
-            has(&backend, code, &[]);
-        }
+    for (code, backend) in backends().await {
+        let [root, wildcard] = &backend.tasks();
+        let first = backend.made(code).set(root).await.unwrap();
+        let second = backend.made(code).set(wildcard).await.unwrap();
+        has(&backend, code, &[root, wildcard]);
+        // once more, as after a crash
+        backend.made(code).set(root).await.unwrap();
+        has(&backend, code, &[root, wildcard]);
+        backend.made(code).unset(root, Some(&first)).await.unwrap();
+        has(&backend, code, &[wildcard]);
+        backend.made(code).unset(root, Some(&first)).await.unwrap();
+        backend.made(code).unset(root, None).await.unwrap();
+        has(&backend, code, &[wildcard]);
+        backend.made(code).unset(wildcard, Some(&second)).await.unwrap();
+        has(&backend, code, &[]);
     }
 }
 
 #[tokio::test]
 async fn a_record_is_found_again_by_name_and_value_alone() {
-    for code in codes() {
-        for backend in Backend::all_of(code).await {
-            let [root, wildcard] = &backend.tasks();
-            for task in [root, wildcard] {
-                drop(backend.made(code).set(task).await.unwrap());
-            }
-            backend.made(code).unset(wildcard, None).await.unwrap();
-            has(&backend, code, &[root]);
-            backend.made(code).unset(root, None).await.unwrap();
-            has(&backend, code, &[]);
+    for (code, backend) in backends().await {
+        let [root, wildcard] = &backend.tasks();
+        for task in [root, wildcard] {
+            drop(backend.made(code).set(task).await.unwrap());
         }
+        backend.made(code).unset(wildcard, None).await.unwrap();
+        has(&backend, code, &[root]);
+        backend.made(code).unset(root, None).await.unwrap();
+        has(&backend, code, &[]);
     }
 }
 
 #[tokio::test]
 async fn every_variable_may_stand_in_a_file() {
-    for code in codes() {
-        for backend in Backend::all_of(code).await {
-            let files = backend.in_files();
-            let [root, _] = &backend.tasks();
-            built(code, &files).unwrap().set(root).await.unwrap();
-            has(&backend, code, &[root]);
-            assert!(of_object(code, &files).is_err(), "{code}: an object may name no file");
-        }
+    for (code, backend) in backends().await {
+        let files = backend.in_files();
+        let [root, _] = &backend.tasks();
+        built(code, &files).unwrap().set(root).await.unwrap();
+        has(&backend, code, &[root]);
+        assert!(of_object(code, &files).is_err(), "{code}: an object may name no file");
     }
 }
 
@@ -222,22 +226,20 @@ async fn a_rotated_credential_counts_from_the_next_use() {
 
 #[tokio::test]
 async fn a_refusal_says_who_and_at_which_step_and_no_credential() {
-    for code in codes() {
-        for backend in Backend::all_of(code).await {
-            for status in [403, 429, 500] {
-                if !backend.behaves(Behaviour::Refuses(status)) {
-                    continue;
-                }
-                let [root, _] = &backend.tasks();
-                let error = backend.made(code).set(root).await.unwrap_err();
-                let (text, debug) = (error.to_string(), format!("{error:?}"));
-                assert!(text.starts_with(&format!("{code}: set the record: ")), "{text}");
-                assert!(text.contains(&status.to_string()), "{text}");
-                assert!(text.contains("no : /") && text.len() < 800, "{text}");
-                assert_eq!(matches!(error, Error::Busy { .. }), status == 429, "{text}");
-                for credential in &backend.credentials {
-                    assert!(!debug.contains(credential), "{credential}: {debug}");
-                }
+    for (code, backend) in backends().await {
+        for status in [403, 429, 500] {
+            if !backend.behaves(Behaviour::Refuses(status)) {
+                continue;
+            }
+            let [root, _] = &backend.tasks();
+            let error = backend.made(code).set(root).await.unwrap_err();
+            let (text, debug) = (error.to_string(), format!("{error:?}"));
+            assert!(text.starts_with(&format!("{code}: set the record: ")), "{text}");
+            assert!(text.contains(&status.to_string()), "{text}");
+            assert!(text.contains("no : /") && text.len() < 800, "{text}");
+            assert_eq!(matches!(error, Error::Busy { .. }), status == 429, "{text}");
+            for credential in &backend.credentials {
+                assert!(!debug.contains(credential), "{credential}: {debug}");
             }
         }
     }
@@ -245,17 +247,15 @@ async fn a_refusal_says_who_and_at_which_step_and_no_credential() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_holds_up_nothing_for_ever() {
-    for code in codes() {
-        for backend in Backend::all_of(code).await {
-            if !backend.behaves(Behaviour::Silent) {
-                continue;
-            }
-            let [root, _] = &backend.tasks();
-            let made = backend.made(code);
-            let asked = tokio::time::timeout(Duration::from_mins(2), made.set(root));
-            let error = asked.await.unwrap().unwrap_err();
-            assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    for (code, backend) in backends().await {
+        if !backend.behaves(Behaviour::Silent) {
+            continue;
         }
+        let [root, _] = &backend.tasks();
+        let made = backend.made(code);
+        let asked = tokio::time::timeout(Duration::from_mins(2), made.set(root));
+        let error = asked.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     }
 }
 

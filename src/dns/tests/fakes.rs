@@ -17,7 +17,6 @@ use crate::dns::tests::value_of;
 pub(super) struct Records {
     /// Values by name, without a dot at the end.
     pub(super) values: BTreeMap<String, Vec<String>>,
-    pub(super) requests: Vec<String>,
     /// Accounts of acme-dns: password by user.
     pub(super) accounts: BTreeMap<String, String>,
     pub(super) password: String,
@@ -53,16 +52,20 @@ impl Records {
         values.retain(|one| one != value);
     }
 
-    /// The answer of a server that is not well; `None`: it is.
-    fn trouble(&self, request: &Request<Bytes>) -> Option<Option<Response<Bytes>>> {
+    /// `well`, or what a server answers that is not; `None`: nothing.
+    fn answer(
+        &mut self,
+        request: &Request<Bytes>,
+        well: impl FnOnce(&mut Self) -> Response<Bytes>,
+    ) -> Option<Response<Bytes>> {
         match self.behaviour {
-            Behaviour::Right => None,
-            Behaviour::Silent => Some(None),
+            Behaviour::Right => Some(well(self)),
+            Behaviour::Silent => None,
             Behaviour::Refuses(status) => {
                 let headers = request.headers().iter().filter_map(|(_, value)| value.to_str().ok());
                 let headers: Vec<&str> = headers.collect();
                 let told = format!("no\u{7}: {} {}", request.uri(), headers.join(" "));
-                Some(Some(reply(status, told)))
+                Some(reply(status, told))
             }
         }
     }
@@ -72,55 +75,45 @@ impl Records {
 pub(super) async fn hook(records: &Shared) -> Server {
     let shared = Arc::clone(records);
     let answer = move |request: Request<Bytes>| {
-        let mut records = shared.lock().unwrap();
-        records.requests.push(request.uri().to_string());
-        if let Some(trouble) = records.trouble(&request) {
-            return trouble;
-        }
-        let login = BASE64.encode(format!("user:{}", records.password).as_bytes());
-        let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        if given != Some(&format!("Basic {login}")) {
-            return Some(reply(401, "wrong login"));
-        }
-        let body: Value = serde_json::from_slice(request.body()).unwrap();
-        let text = |field: &str| body[field].as_str().map(str::to_owned);
-        let (name, value) = match (text("fqdn"), text("value")) {
-            (Some(name), Some(value)) => (name, value),
-            _ => {
-                let name = format!("_acme-challenge.{}", text("domain").unwrap());
-                (name, value_of(&text("keyAuth").unwrap()))
-            }
-        };
-        match request.uri().path() {
-            "/hook/present" => records.add(&name, &value),
-            "/hook/cleanup" => records.remove(&name, &value),
-            path => return Some(reply(404, path.to_owned())),
-        }
-        Some(reply(200, "{}"))
+        shared.lock().unwrap().answer(&request, |records| hooked(records, &request))
     };
     Server::start(Arc::new(answer)).await
+}
+
+fn hooked(records: &mut Records, request: &Request<Bytes>) -> Response<Bytes> {
+    let login = BASE64.encode(format!("user:{}", records.password).as_bytes());
+    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    if given != Some(&format!("Basic {login}")) {
+        return reply(401, "wrong login");
+    }
+    let body: Value = serde_json::from_slice(request.body()).unwrap();
+    let text = |field: &str| body[field].as_str().map(str::to_owned);
+    let name =
+        text("fqdn").unwrap_or_else(|| format!("_acme-challenge.{}", text("domain").unwrap()));
+    let value = text("value").unwrap_or_else(|| value_of(&text("keyAuth").unwrap()));
+    match request.uri().path() {
+        "/hook/present" => records.add(&name, &value),
+        "/hook/cleanup" => records.remove(&name, &value),
+        path => return reply(404, path.to_owned()),
+    }
+    reply(200, "{}")
 }
 
 /// Of a fake acme-dns: each account has a name below `acme-dns.example.net`, and keeps two values.
 pub(super) async fn fake_acme_dns(records: &Shared) -> Server {
     let shared = Arc::clone(records);
     let answer = move |request: Request<Bytes>| {
-        let mut records = shared.lock().unwrap();
-        records.requests.push(request.uri().path().to_owned());
-        if let Some(trouble) = records.trouble(&request) {
-            return trouble;
-        }
-        let body: Value = serde_json::from_slice(request.body()).unwrap_or(Value::Null);
-        Some(match request.uri().path() {
-            "/register" => register(&mut records, &body),
-            "/update" => update(&mut records, &request, &body),
+        shared.lock().unwrap().answer(&request, |records| match request.uri().path() {
+            "/register" => register(records, &request),
+            "/update" => update(records, &request),
             path => reply(404, path.to_owned()),
         })
     };
     Server::start(Arc::new(answer)).await
 }
 
-fn register(records: &mut Records, body: &Value) -> Response<Bytes> {
+fn register(records: &mut Records, request: &Request<Bytes>) -> Response<Bytes> {
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or(Value::Null);
     let number = records.accounts.len() + 1;
     let (user, password) = (format!("user-{number}"), format!("password-{number}"));
     records.accounts.insert(user.clone(), password.clone());
@@ -134,7 +127,8 @@ fn register(records: &mut Records, body: &Value) -> Response<Bytes> {
     reply(201, account.to_string())
 }
 
-fn update(records: &mut Records, request: &Request<Bytes>, body: &Value) -> Response<Bytes> {
+fn update(records: &mut Records, request: &Request<Bytes>) -> Response<Bytes> {
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or(Value::Null);
     let header = |name: &str| request.headers().get(name)?.to_str().ok().map(str::to_owned);
     let user = header("x-api-user").unwrap_or_default();
     let subdomain = user.replace("user", "sub");

@@ -1,6 +1,6 @@
 //! The documents of a YAML text: where each begins, and that none is nested too deeply.
 
-use granit_parser::{Event, Parser};
+use granit_parser::{ErrorKind, Event, Parser, ScanError};
 
 /// Lists and maps in one another. The reader of the values gives up at 128, but has read all of the
 /// document before, in time by the square of the depth.
@@ -17,19 +17,16 @@ pub(super) struct Fault {
 pub(super) fn lines(text: &str) -> Result<Vec<usize>, Fault> {
     let (mut lines, mut depth, mut is_new) = (Vec::new(), 0_usize, false);
     for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| Fault {
-            line: error.marker().line(),
-            cause: error.kind().to_string().replace(char::is_control, " "),
-        })?;
+        let (event, span) = next.map_err(|error| fault(&error))?;
         match event {
             Event::DocumentStart(..) => is_new = true,
             Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
             Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
-            _ => {}
+            Event::Scalar(..) => {}
+            _ => continue,
         }
         if depth > MAX_DEPTH {
-            let cause = format!("more than {MAX_DEPTH} lists and maps in one another");
-            return Err(Fault { line: span.start.line(), cause });
+            return Err(too_deep(span.start.line()));
         }
         if is_new && !matches!(event, Event::DocumentStart(..)) {
             lines.push(span.start.line());
@@ -37,6 +34,19 @@ pub(super) fn lines(text: &str) -> Result<Vec<usize>, Fault> {
         }
     }
     Ok(lines)
+}
+
+fn fault(error: &ScanError) -> Fault {
+    let line = error.marker().line();
+    match error.kind() {
+        // The scanner looks ahead, and has bounds of its own.
+        ErrorKind::RecursionLimitExceeded => too_deep(line),
+        kind => Fault { line, cause: kind.to_string().replace(char::is_control, " ") },
+    }
+}
+
+fn too_deep(line: usize) -> Fault {
+    Fault { line, cause: format!("more than {MAX_DEPTH} lists and maps in one another") }
 }
 
 #[cfg(test)]

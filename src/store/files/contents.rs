@@ -112,10 +112,11 @@ impl Contents {
     /// no route has wanted yet.
     fn identify(&mut self) {
         let states = self.states();
-        let mut known: BTreeMap<(String, Vec<Name>), Vec<&(Id, State)>> = BTreeMap::new();
+        let mut known: BTreeMap<Identity, Vec<&(Id, State)>> = BTreeMap::new();
         for state in &states {
             known.entry(identity(&state.1.resolver, &state.1.names)).or_default().push(state);
         }
+        let noted: BTreeSet<&Id> = states.iter().map(|(id, _)| id).collect();
         let home = self.home.clone();
         let mut implied = Vec::new();
         for (resolver, filed) in self.document.certificates_mut() {
@@ -125,13 +126,13 @@ impl Contents {
                 let last = state.issued.last().map(|issued| issued.fingerprint.as_str());
                 facts.as_ref().is_some_and(|facts| last == Some(&facts.fingerprint))
             };
-            let place = candidates.iter().position(|one| is_of(one)).unwrap_or(0);
+            let place = candidates.iter().position(is_of).unwrap_or(0);
             let id = if place < candidates.len() {
                 candidates.remove(place).0.clone()
             } else {
                 Id::of(&home, resolver, &names)
             };
-            if facts.is_some() && !states.iter().any(|(known, _)| *known == id) {
+            if facts.is_some() && !noted.contains(&id) {
                 implied.push((id.clone(), State::taken_over(&home, resolver, &names)));
             }
             filed.id = Some(id);
@@ -145,63 +146,69 @@ impl Contents {
     }
 
     pub(super) fn states(&self) -> Vec<(Id, State)> {
-        let records = self.list(Kind::State).into_iter();
-        let read = records.filter_map(|record| format::state(&record)?.ok());
+        let read = self.rows_of(Kind::State).filter_map(|record| format::state(&record)?.ok());
         read.map(|(id, state)| (id, state.value)).collect()
     }
 
     pub(super) fn get(&self, kind: Kind, name: &str) -> Option<Record> {
-        let mut record = match kind {
-            Kind::Certificate => self.certificate(name)?,
-            _ => {
-                let row = self.rows.get(&(log::word(kind).to_owned(), name.to_owned()))?;
-                log::record(kind, name, row)
+        if kind != Kind::Certificate {
+            return self.row(kind, name).and_then(|record| self.placed(record));
+        }
+        let is_it = |filed: &Filed| filed.id.as_ref().is_some_and(|id| id.as_str() == name);
+        let named = self.document.certificates().filter(|(_, filed)| is_it(filed));
+        self.placed(self.certificate(name, named.collect())?)
+    }
+
+    pub(super) fn list(&self, kind: Kind) -> Vec<Record> {
+        if kind != Kind::Certificate {
+            return self.rows_of(kind).filter_map(|record| self.placed(record)).collect();
+        }
+        let mut by_id: BTreeMap<&Id, Vec<(&str, &Filed)>> = BTreeMap::new();
+        for (resolver, filed) in self.document.certificates() {
+            if let Some(id) = &filed.id {
+                by_id.entry(id).or_default().push((resolver, filed));
             }
-        };
-        record.version = self.versions.get(&(kind, name.to_owned()))?.to_string();
+        }
+        let records = by_id.into_iter();
+        let records = records.filter_map(|(id, found)| self.certificate(id.as_str(), found));
+        records.filter_map(|record| self.placed(record)).collect()
+    }
+
+    fn rows_of(&self, kind: Kind) -> impl Iterator<Item = Record> + '_ {
+        let rows = self.rows.iter().filter(move |((word, _), _)| word == log::word(kind));
+        rows.map(move |((_, name), row)| log::record(kind, name, row))
+    }
+
+    fn row(&self, kind: Kind, name: &str) -> Option<Record> {
+        let row = self.rows.get(&(log::word(kind).to_owned(), name.to_owned()))?;
+        Some(log::record(kind, name, row))
+    }
+
+    /// With its version, and where it is.
+    fn placed(&self, mut record: Record) -> Option<Record> {
+        let (kind, name) = (record.kind, &record.name);
         record.place = match kind {
             Kind::Certificate => format!("certificate rc-{name} in {}", self.place),
             _ => format!("{} {name} in {}.state", log::word(kind), self.place),
         };
+        record.version = self.versions.get(&(kind, record.name.clone()))?.to_string();
         Some(record)
     }
 
-    pub(super) fn list(&self, kind: Kind) -> Vec<Record> {
-        let word = log::word(kind);
-        let rows = self.rows.iter().filter(|((one, _), _)| one == word);
-        let names: BTreeSet<String> = if kind == Kind::Certificate {
-            self.ids().iter().map(ToString::to_string).collect()
-        } else {
-            rows.map(|((_, name), _)| name.clone()).collect()
-        };
-        let of = |name: &String| match self.get(kind, name) {
-            None => {
-                let row = self.rows.get(&(word.to_owned(), name.clone()))?;
-                Some(log::record(kind, name, row))
-            }
-            record => record,
-        };
-        names.iter().filter_map(of).collect()
-    }
-
     /// Of several for the same names the one that lasts longest.
-    fn certificate(&self, name: &str) -> Option<Record> {
-        let named = self.document.certificates();
-        let mut found: Vec<(&str, &Filed)> = named
-            .filter(|(_, filed)| filed.id.as_ref().is_some_and(|id| id.as_str() == name))
-            .collect();
+    fn certificate(&self, name: &str, mut found: Vec<(&str, &Filed)>) -> Option<Record> {
         if found.len() > 1 {
             found.sort_by_key(|(_, filed)| facts(filed).map(|facts| facts.not_after));
         }
         let (resolver, filed) = found.pop()?;
         let parts = filed.parts().ok();
-        let names = parts.as_ref().map(|parts| parts.domain.join(",")).unwrap_or_default();
+        let domain = parts.as_ref().map(|parts| parts.domain.join(",")).unwrap_or_default();
         let parts = parts.map(|parts| [(format::CHAIN, parts.chain), (format::KEY, parts.key)]);
         let data = parts.into_iter().flatten();
         let about = [
             (About::Owner, self.owner(name)),
             (About::Resolver, resolver.to_owned()),
-            (About::Names, names),
+            (About::Names, domain),
         ];
         Some(Record {
             about: about.into(),
@@ -211,8 +218,7 @@ impl Contents {
     }
 
     fn owner(&self, name: &str) -> String {
-        let row = self.rows.get(&(log::word(Kind::State).to_owned(), name.to_owned()));
-        let state = row.and_then(|row| format::state(&log::record(Kind::State, name, row))?.ok());
+        let state = self.row(Kind::State, name).and_then(|row| format::state(&row)?.ok());
         state.map_or_else(|| self.home.clone(), |(_, state)| state.value.owner)
     }
 
@@ -290,11 +296,14 @@ impl Contents {
     /// What `.state` is told of a record.
     pub(super) fn line(&self, key: &Key) -> String {
         let key = (log::word(key.0).to_owned(), key.1.clone());
-        log::line(&key, self.rows.get(&key))
+        log::line(&key, self.rows.get(&key).map(|row| &**row))
     }
 }
 
-fn identity(resolver: &str, names: &Names) -> (String, Vec<Name>) {
+/// Resolver and sorted names.
+type Identity = (String, Vec<Name>);
+
+fn identity(resolver: &str, names: &Names) -> Identity {
     (resolver.to_owned(), names.sorted().into_iter().cloned().collect())
 }
 

@@ -63,8 +63,21 @@ impl Unusable {
     }
 
     pub(super) fn not_allowed(path: &Path, what: &'static str, cause: io::Error) -> Self {
-        let hint =
-            if cause.kind() == ErrorKind::PermissionDenied { whose(path) } else { String::new() };
+        let hint = match cause.kind() {
+            ErrorKind::PermissionDenied => whose(path),
+            ErrorKind::NotFound => " Make its folder first".to_owned(),
+            _ => String::new(),
+        };
+        Self::NotAllowed { path: path.to_owned(), what, cause, hint }
+    }
+
+    /// What stands beside the file needs a folder that can be written.
+    fn beside(path: &Path, what: &'static str, cause: io::Error) -> Self {
+        let hint = format!(
+            "{}. A lock, and what acme.json has no field for, are kept beside it: where only the \
+             file is mounted, mount its folder instead",
+            if cause.kind() == ErrorKind::PermissionDenied { whose(path) } else { String::new() }
+        );
         Self::NotAllowed { path: path.to_owned(), what, cause, hint }
     }
 }
@@ -113,7 +126,7 @@ pub(super) struct Lock {
 impl Lock {
     fn take(path: &Path) -> Result<Self, Unusable> {
         let lock = beside(path, "lock");
-        let file = private(&lock).map_err(|it| Unusable::not_allowed(&lock, "made", it))?;
+        let file = private(&lock).map_err(|it| Unusable::beside(&lock, "made", it))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { path: lock, file }),
             Err(TryLockError::WouldBlock) => Err(Unusable::Taken(path.to_owned())),
@@ -134,7 +147,7 @@ impl Disk {
         let path = real(path).map_err(|it| Unusable::not_allowed(path, "found", it))?;
         let lock = Arc::new(Lock::take(&path)?);
         let state = beside(&path, "state");
-        let state = private(&state).map_err(|it| Unusable::not_allowed(&state, "opened", it))?;
+        let state = private(&state).map_err(|it| Unusable::beside(&state, "opened", it))?;
         let is_new = path.metadata().map_or(true, |it| it.len() == 0);
         if is_new && let Some(kind) = mounts::passing(&path) {
             tracing::warn!(
@@ -306,7 +319,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn write_new(new: &Path, old: &Path, text: &str) -> io::Result<()> {
@@ -314,10 +327,8 @@ fn write_new(new: &Path, old: &Path, text: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
     if let Ok(earlier) = old.metadata() {
-        let is = file.metadata()?;
-        if (is.uid(), is.gid()) != (earlier.uid(), earlier.gid()) {
-            fchown(&file, Some(earlier.uid()), Some(earlier.gid()))?;
-        }
+        // Only root writes what belongs to others; for the rest it is theirs already.
+        drop(fchown(&file, Some(earlier.uid()), Some(earlier.gid())));
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()
@@ -343,7 +354,7 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
         found => return found,
     }
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+    let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize()?;
     path.file_name().map(|name| folder.join(name)).ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 

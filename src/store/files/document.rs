@@ -92,7 +92,8 @@ impl Document {
             (None, None) => (Arc::from("null"), None),
         };
         let items = items(&list).map_err(Fault::Broken)?;
-        let old = |raw: &Arc<str>| inside.and_then(|_| oldest(raw)).unwrap_or_else(|| raw.clone());
+        let old =
+            |raw: &Arc<str>| inside.and_then(|_| oldest(raw)).unwrap_or_else(|| Arc::clone(raw));
         let account = top.get("Account").unwrap_or_else(|| {
             let keys = ["Email", "Registration", "PrivateKey"];
             let given = keys.map(|key| (key.to_owned(), top.text(key)));
@@ -361,7 +362,7 @@ fn decoded(fields: &Fields, name: &str) -> Result<String, String> {
     let mut encoded = encoded.unwrap_or_default();
     encoded.retain(|letter| !matches!(letter, '\r' | '\n'));
     let bytes = BASE64.decode(encoded.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| format!("{name}: it is no PEM"))
+    String::from_utf8(bytes).map_err(|_binary| format!("{name}: it is no PEM"))
 }
 
 /// A string as Go's `encoding/json` writes it.

@@ -2,6 +2,7 @@
 //! counts; each line begins with a digest, so that one that was cut off or spoilt is known. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ const VERSION: u32 = 1;
 const DIGITS: usize = 8;
 
 /// By kind, as the file names it, and name.
-pub(super) type Rows = BTreeMap<(String, String), Row>;
+pub(super) type Rows = BTreeMap<(String, String), Arc<Row>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
@@ -61,7 +62,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Parsed> {
         }
         match read(line) {
             Some(Line { kind, name, resolver, data: Some(data) }) => {
-                parsed.rows.insert((kind, name), Row { resolver, data });
+                parsed.rows.insert((kind, name), Arc::new(Row { resolver, data }));
             }
             Some(Line { kind, name, .. }) => drop(parsed.rows.remove(&(kind, name))),
             None => parsed.spoilt += 1,
@@ -105,11 +106,9 @@ pub(super) fn compact(rows: &Rows) -> String {
     [head()].into_iter().chain(lines).collect()
 }
 
-pub(super) fn row(record: &Record) -> Row {
-    Row {
-        resolver: record.about(About::Resolver),
-        data: record.data.keys().map(|key| (key.clone(), record.text(key))).collect(),
-    }
+pub(super) fn row(record: &Record) -> Arc<Row> {
+    let data = record.data.keys().map(|key| (key.clone(), record.text(key)));
+    Arc::new(Row { resolver: record.about(About::Resolver), data: data.collect() })
 }
 
 pub(super) fn record(kind: Kind, name: &str, row: &Row) -> Record {
@@ -148,7 +147,7 @@ mod tests {
     fn the_later_line_counts_and_compacting_changes_nothing() {
         let Parsed { rows, spoilt } = parse(whole().as_bytes()).unwrap();
         assert_eq!((rows.len(), spoilt), (1, 0));
-        assert_eq!(rows.get(&key("a")), Some(&row_of("3")));
+        assert_eq!(rows.get(&key("a")).map(|row| &**row), Some(&row_of("3")));
         let again = parse(compact(&rows).as_bytes()).unwrap();
         assert_eq!(again, Parsed { rows, spoilt: 0 });
     }
@@ -159,13 +158,13 @@ mod tests {
         for end in 0..whole.len() {
             let parsed = parse(&whole.as_bytes()[..end]).unwrap();
             assert!(parsed.spoilt <= 1, "{end}");
-            let lines = whole[..end].matches('\n').count();
+            let lines = whole.get(..end).unwrap().matches('\n').count();
             let expected = match lines {
                 0 | 1 => None,
                 2 | 3 => Some(row_of("1")),
                 _ => Some(row_of("3")),
             };
-            assert_eq!(parsed.rows.get(&key("a")), expected.as_ref(), "{end}");
+            assert_eq!(parsed.rows.get(&key("a")).map(|row| &**row), expected.as_ref(), "{end}");
         }
     }
 

@@ -100,7 +100,7 @@ fn nothing_is_an_empty_store_and_half_of_it_an_error() {
         assert_eq!(Document::parse(empty).unwrap().certificates().count(), 0, "{empty}");
     }
     for end in 1..WRITTEN.len() {
-        let broken = Document::parse(&WRITTEN[..end]).err();
+        let broken = Document::parse(WRITTEN.get(..end).unwrap()).err();
         assert!(matches!(broken, Some(Fault::Broken(_))), "{end}: {broken:?}");
     }
     for wrong in ["[]", "1", r#"{"le": []}"#, r#"{"le": {"Certificates": {}}}"#] {
