@@ -121,7 +121,11 @@ async fn ask(records: &Records, id: &Id, wish: &Asked) -> Result<Option<State>, 
     use crate::order::Declined;
     match records.ask(id, wish).await? {
         Ok(state) => {
-            tell(&format!("{}: {}", shown(id, &state), next(id, wish, &state)))?;
+            tell(&format!(
+                "{}: {}",
+                shown(id, &state),
+                next(&records.look(id, &state), wish, &state)
+            ))?;
             Ok(Some(state))
         }
         Err((state, declined @ Declined::Already(_))) => {
@@ -136,8 +140,7 @@ async fn ask(records: &Records, id: &Id, wish: &Asked) -> Result<Option<State>, 
 }
 
 /// What was done, and what happens next.
-fn next(id: &Id, wish: &Asked, state: &State) -> String {
-    let look = format!("`routecert status {}/rc-{id}` tells how it goes", state.owner);
+fn next(look: &str, wish: &Asked, state: &State) -> String {
     match wish {
         Asked::Renew { force: true, .. } => {
             format!("renewal asked for; it is ordered as soon as the CA allows it. {look}")

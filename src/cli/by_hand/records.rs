@@ -161,7 +161,17 @@ impl Records {
         }
     }
 
-    /// When it is done what was asked for.
+    /// Where to see what becomes of it.
+    pub(super) fn look(&self, id: &Id, state: &State) -> String {
+        match self {
+            Self::Cluster(_) => {
+                format!("`routecert status {}/rc-{id}` tells how it goes", state.owner)
+            }
+            Self::Files { .. } => "The log of `routecert run` tells how it goes".to_owned(),
+        }
+    }
+
+    /// Who does what was asked for, and when.
     pub(super) async fn tell_who_does_it(&self, now: Timestamp) {
         match self {
             Self::Cluster(cluster) => cluster.warn_if_nobody_leads(now).await,

@@ -33,10 +33,9 @@ pub(super) async fn until_done(
         Ok(Ok(now)) => tell(&format!("{name}: {}", what(wish, &now))),
         Ok(Err(why)) => Err(Failure::Failed(format!("{name}: {why}"))),
         Err(_elapsed) => Err(Failure::Failed(format!(
-            "{name}: not done after {} seconds. It stays asked for; `routecert status {}/rc-{id}` \
-             says what it waits for",
+            "{name}: not done after {} seconds; it stays asked for. {}",
             LIMIT.as_secs(),
-            before.owner
+            records.look(id, before)
         ))),
     }
 }

@@ -44,8 +44,10 @@ impl Visitor {
     }
 
     fn states_in(&self, storage: &Path) -> Result<Vec<(Id, State)>, Unusable> {
+        // Read first: what is taken from it meanwhile is in the records by then.
+        let wishes = pending(storage)?;
         let mut states = self.contents(storage)?.states();
-        for wish in pending(storage)? {
+        for wish in wishes {
             let Wish::Certificate { certificate, asked } = wish else { continue };
             for (_, state) in states.iter_mut().filter(|(id, _)| id.as_str() == certificate) {
                 if let Ok(asked) = order::ask(state, asked.clone()) {
@@ -68,9 +70,10 @@ impl Visitor {
     pub fn let_go(&self) -> Result<Option<Timestamp>, Unusable> {
         let mut until = None;
         for storage in &self.storages {
+            let wishes = pending(storage)?;
             let said = self.contents(storage)?.list(Kind::Removal);
             until = until.max(said.iter().filter_map(format::let_go).max());
-            for wish in pending(storage)? {
+            for wish in wishes {
                 if let Wish::LetGo { let_go } = wish {
                     until = until.max(Some(let_go));
                 }
