@@ -1,5 +1,6 @@
 //! The command line: parse, build, run one subcommand.
 
+mod by_hand;
 mod check;
 mod export;
 mod import;
@@ -67,6 +68,12 @@ enum Command {
     /// What is held, for which routes, until when, and what happens next; exits with 1 if anything
     /// asked for is not ready
     Status(status::Arguments),
+    /// Have a certificate renewed now
+    Renew(by_hand::Renew),
+    /// Have a certificate revoked at its CA, and replaced if a route wants it
+    Revoke(by_hand::Revoke),
+    /// Certificates that no route wants, and what becomes of them
+    Gc(by_hand::Gc),
     /// The DNS providers, and the variables that each is told by
     Providers(providers::Arguments),
     /// Take over the certificates of a Traefik's acme.json, without one order
@@ -175,6 +182,9 @@ pub fn run(
         Command::Check(check) => check.run(environment),
         Command::Plan(plan) => plan.run(environment),
         Command::Status(status) => status.run(environment),
+        Command::Renew(renew) => renew.run(environment, clock()),
+        Command::Revoke(revoke) => revoke.run(environment, clock()),
+        Command::Gc(gc) => gc.run(environment, clock()),
         Command::Providers(providers) => providers.run(),
         Command::Import(import) => import.run(environment, clock()),
         Command::Export(export) => export.run(environment),

@@ -33,6 +33,8 @@ use crate::source;
 use crate::store;
 use crate::store::{Store, Table};
 
+pub use lease::NAME as LEASE;
+
 /// What a controller is made of.
 #[derive(Clone)]
 pub struct Settings {
@@ -149,6 +151,7 @@ async fn begin(
     } else {
         tasks.spawn(publish::log(receiver));
     }
+    tasks.spawn(store.clone().take_wishes());
     let inputs = run::Inputs {
         sources: source::all(client, &settings.config, &settings.namespace),
         certificates: store.certificates(),
@@ -159,6 +162,7 @@ async fn begin(
         reports: reported,
         asked: store.asked(),
         told: is_told,
+        let_go: store.let_go(),
     };
     let accounts = Arc::new(Accounts::new(store.clone()));
     let self_check = SelfCheck::new(&settings.config.own.self_check).await.map(Arc::new);

@@ -9,6 +9,7 @@ mod ari;
 mod asked;
 mod choice;
 mod terms;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -21,9 +22,10 @@ use crate::name::{Name, Names};
 use crate::resolver::ChallengeKind;
 
 pub use ari::{Ari, Polled, Window, after_error, learn};
-pub use asked::Asked;
+pub use asked::{Asked, Declined, ask, is_past, outcome};
 pub use choice::{Proof, Tried};
 pub use terms::{Cause, Change, Exemption, Placed, Spec, Terms};
+pub use view::{Chosen, Offer, OrderView, Status, Unproven};
 
 pub use crate::http::shown;
 
@@ -95,13 +97,6 @@ pub struct State {
     pub asked: Option<Asked>,
 }
 
-impl State {
-    /// How a certificate was issued, if it was by us and is remembered.
-    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
-        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
-    }
-}
-
 /// The format that this program writes.
 pub const VERSION: u32 = 1;
 
@@ -135,6 +130,11 @@ impl State {
     /// Of a certificate that was got by another program.
     pub fn taken_over(owner: &str, resolver: &str, names: &Names) -> Self {
         Self { taken_over: true, ..Self::new(owner, resolver, names) }
+    }
+
+    /// How a certificate was issued, if it was by us and is remembered.
+    pub fn issuance_of(&self, facts: &Facts) -> Option<&Issued> {
+        self.issued.iter().rev().find(|issued| issued.fingerprint == facts.fingerprint)
     }
 
     /// Lists the records, in place of what was known of them.
@@ -265,66 +265,6 @@ pub struct CopyRef {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-}
-
-/// What the CA says of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderView {
-    pub status: Status,
-    /// Those that still wait for a challenge.
-    pub unproven: Vec<Unproven>,
-    /// Why the order is invalid, if it is.
-    pub problem: Option<String>,
-    /// Names that could not be proven, as the certificate has them.
-    pub failed: Vec<Name>,
-}
-
-/// RFC 8555 §7.1.6. `Gone`: the CA no longer knows the order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    Pending,
-    Ready,
-    Processing,
-    Valid,
-    Invalid,
-    Gone,
-}
-
-/// A pending authorization (RFC 8555 §7.1.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unproven {
-    pub authorization_url: String,
-    /// What is to be proven, without `*.`.
-    pub name: Name,
-    /// The order has `*.` before the name.
-    pub wildcard: bool,
-    /// Challenges of a known kind; one of them is enough.
-    pub offers: Vec<Offer>,
-}
-
-impl Unproven {
-    /// The name as the certificate has it.
-    pub fn full_name(&self) -> Name {
-        let wildcard = self.wildcard.then(|| Name::parse(&format!("*.{}", self.name)).ok());
-        wildcard.flatten().unwrap_or_else(|| self.name.clone())
-    }
-}
-
-/// A challenge as the CA offers it; none of its text is checked (see [`crate::challenge::is_token`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    pub kind: ChallengeKind,
-    pub url: String,
-    pub token: String,
-    /// Token and the account key's thumbprint (RFC 8555 §8.1).
-    pub key_authorization: String,
-}
-
-/// The challenge by which an authorization is to be proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
-    pub authorization_url: String,
-    pub challenge_url: String,
 }
 
 /// What happened, told to [`next`].

@@ -4,6 +4,7 @@
 
 mod pause;
 mod reason;
+mod removal;
 mod schedule;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::order::{Asked, Cause, Changing, Spec, State};
 use crate::plan::reason::{Reason, Verdict};
 
 pub use pause::uses_fallback;
+pub use removal::Removals;
 pub use schedule::{By, Expected, Schedule, life, schedule};
 
 /// A state record outlives its certificate, so that its counts do not start again.
@@ -59,6 +61,9 @@ pub struct Question<'a> {
     pub expected: Expected,
     /// Another resolver stands in for one that fails.
     pub has_fallback: bool,
+    /// With so many others at once it lost its routes that nobody may have wanted that (see
+    /// [`Removals`]).
+    pub is_mass: bool,
     pub remove_after: Duration,
     /// How long a host stays its last owner's: the record is kept as long.
     pub host_hold: Duration,
@@ -130,6 +135,7 @@ pub enum Why {
     RateLimited,
     LoopSuspected,
     Unused,
+    MassRemovalHeld,
 }
 
 impl Why {
@@ -154,6 +160,7 @@ impl Why {
             Self::RateLimited => "RateLimited",
             Self::LoopSuspected => "LoopSuspected",
             Self::Unused => "Unused",
+            Self::MassRemovalHeld => "MassRemovalHeld",
         }
     }
 }
@@ -292,12 +299,31 @@ fn unused(question: &Question<'_>) -> Decision {
     }
     let Some(since) = state.unused_since else { return nothing(Step::NoteUnused, None) };
     let remove = later(since, question.remove_after);
-    if remove <= question.now || is_revoked(question, state) {
+    let is_revoked = is_revoked(question, state);
+    let is_mass = question.is_mass && !is_revoked;
+    if !is_mass && (remove <= question.now || is_revoked) {
         return nothing(Step::Remove, None);
     }
-    let message =
-        format!("no route wants it since {}; deleted after {}", round(since), round(remove));
-    still(question, Why::Unused, message, Some(remove))
+    let (why, message) = why_unused(since, is_mass, question.remove_after);
+    // Routes that come back end a mass, too.
+    let wake = if is_mass { question.now + removal::TOGETHER } else { remove };
+    still(question, why, message, Some(wake))
+}
+
+/// What is shown of a certificate that no route wants since then.
+#[expect(clippy::fn_params_excessive_bools, reason = "it is what was found, not a switch")]
+pub fn why_unused(since: Timestamp, is_mass: bool, remove_after: Duration) -> (Why, String) {
+    let shown = round(since);
+    if is_mass {
+        let message = format!(
+            "no route wants it since {shown}, and within an hour the same became of so many others \
+             that a fault is likely: none of them is deleted until their routes are back or \
+             `routecert gc --confirm` lets them go"
+        );
+        return (Why::MassRemovalHeld, message);
+    }
+    let remove = round(later(since, remove_after));
+    (Why::Unused, format!("no route wants it since {shown}; deleted after {remove}"))
 }
 
 /// What must not be trusted is of no use to anybody.
@@ -314,7 +340,7 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// Shown to the second.
-fn round(time: Timestamp) -> Timestamp {
+pub fn round(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

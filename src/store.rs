@@ -12,11 +12,12 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use kube::Client;
 
 use crate::cert;
@@ -24,15 +25,21 @@ use crate::cert::{Certificate, Id, Key};
 use crate::challenge::Answer;
 use crate::cluster::{Fence, Seen, Trouble, explain};
 use crate::name::Names;
-use crate::order::State;
+use crate::order;
+use crate::order::{Asked, Declined, State};
 use crate::store::cluster::Cluster;
 use crate::store::files::Files;
+use crate::store::files::asks;
+use crate::store::files::asks::Wish;
 use crate::store::record::{Kind, Record};
 
 pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
-pub use files::{AcmeJson, Found, Unusable};
+pub use files::{AcmeJson, Found, Unusable, Visitor};
 pub use format::account_hash;
 pub use table::Table;
+
+/// The leader may write the same record meanwhile, a few times.
+const MAX_TRIES: u32 = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -89,6 +96,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Of a certificate that has no record yet; `None`: it has no content either.
+    fn into_state(self) -> Option<State> {
+        let content = self.content.ok()?;
+        Some(State::new(&self.owner, &self.resolver, &content.facts().names))
+    }
+
     /// An entry that is served and nothing more, for tests of those who serve.
     #[cfg(test)]
     pub(crate) fn bare(id: Id, content: Result<Certificate, cert::Error>, version: &str) -> Self {
@@ -252,6 +265,23 @@ impl Store {
         self.watch(Kind::State).filter_map(move |seen| std::future::ready(asked(seen))).boxed()
     }
 
+    /// Until when certificates became unused that a person lets go, whenever it is said.
+    pub fn let_go(&self) -> BoxStream<'static, Timestamp> {
+        let said = |seen| match seen {
+            Seen::Put(record) => format::let_go(&record),
+            Seen::Gone { .. } | Seen::Synced | Seen::Trouble(_) => None,
+        };
+        self.watch(Kind::Removal).filter_map(move |seen| std::future::ready(said(seen))).boxed()
+    }
+
+    /// Lets go what became unused until then; what was let go before stays so.
+    pub async fn put_let_go(&self, until: Timestamp) -> Result<(), Error> {
+        let there = self.get(Kind::Removal, format::REMOVAL).await?;
+        let until = there.as_ref().and_then(format::let_go).max(Some(until)).unwrap_or(until);
+        let version = there.map(|record| record.version);
+        self.put(format::of_removal(until), version.as_deref()).await.map(drop)
+    }
+
     /// The state as it is now, past any cache.
     pub async fn state(&self, id: &Id) -> Result<Option<Versioned<State>>, Error> {
         let record = self.get(Kind::State, id.as_str()).await?;
@@ -267,6 +297,102 @@ impl Store {
         version: Option<&str>,
     ) -> Result<String, Error> {
         self.put(format::of_state(id, state), version).await
+    }
+
+    /// Puts a wish into the record of a certificate, and returns the record with it, or as it is and
+    /// why nothing was written. `None`: there is no such certificate.
+    pub async fn ask(
+        &self,
+        id: &Id,
+        wish: &Asked,
+    ) -> Result<Option<Result<State, (State, Declined)>>, Error> {
+        let mut tries = 0;
+        loop {
+            let there = self.state(id).await?;
+            let version = there.as_ref().map(|it| it.version.clone());
+            let state = match there {
+                Some(there) => Some(there.value),
+                None => self.certificate(id).await?.and_then(Entry::into_state),
+            };
+            let Some(state) = state else { return Ok(None) };
+            let asked = match order::ask(&state, wish.clone()) {
+                Ok(asked) => asked,
+                Err(declined) => return Ok(Some(Err((state, declined)))),
+            };
+            match self.put_state(id, &asked, version.as_deref()).await {
+                Err(Error::Conflict { .. }) if tries < MAX_TRIES => tries += 1,
+                put => return put.map(|_| Some(Ok(asked))),
+            }
+        }
+    }
+
+    /// Takes what people ask for beside files and puts it into the records, for ever. In a cluster
+    /// they put it there themselves.
+    pub async fn take_wishes(self) {
+        let Backend::Files(files) = &self.0 else { return };
+        let storages = files.paths();
+        let mut changes = asks::changes(&storages, "ask");
+        while changes.next().await.is_some() {
+            for storage in &storages {
+                if let Err(error) = self.take_from(storage).await {
+                    tracing::error!("{}.ask: {error}; what is in it stays", storage.display());
+                }
+            }
+        }
+    }
+
+    async fn take_from(&self, storage: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let Some(taken) = asks::take(storage)? else { return Ok(()) };
+        if taken.spoilt > 0 {
+            tracing::warn!("{}.ask: {} lines say nothing", storage.display(), taken.spoilt);
+        }
+        for wish in &taken.wishes {
+            self.grant(wish).await?;
+        }
+        Ok(taken.empty()?)
+    }
+
+    async fn grant(&self, wish: &Wish) -> Result<(), Error> {
+        let (certificate, asked) = match wish {
+            Wish::LetGo { let_go } => return self.put_let_go(*let_go).await,
+            Wish::Certificate { certificate, asked } => (certificate, asked),
+        };
+        let id = Id::from_object_name("", certificate);
+        let granted = match &id {
+            Some(id) if self.is_past(id, asked).await? => return Ok(()),
+            Some(id) => self.ask(id, asked).await?,
+            None => None,
+        };
+        match granted {
+            Some(Ok(state)) => tracing::info!(names = %state.names, "a person asks: {asked:?}"),
+            Some(Err((state, declined))) => {
+                tracing::warn!(names = %state.names, "not done what a person asks for: {declined}");
+            }
+            None => {
+                tracing::warn!("a person asks for something of a certificate that is not there");
+            }
+        }
+        Ok(())
+    }
+
+    /// Killed before it could empty the file, the process finds in it what is done.
+    async fn is_past(&self, id: &Id, wish: &Asked) -> Result<bool, Error> {
+        let state = self.state(id).await?;
+        Ok(state.is_some_and(|state| order::is_past(&state.value, wish)))
+    }
+
+    /// The state of one certificate, again at each change, for ever. `None`: there is none.
+    pub fn state_of(&self, id: &Id) -> BoxStream<'static, Option<State>> {
+        let wanted = id.clone();
+        let state = move |seen| match seen {
+            Seen::Put(record) => {
+                let (id, state) = format::state(&record)?.ok()?;
+                (id == wanted).then_some(Some(state.value))
+            }
+            Seen::Gone { name, .. } => (name == wanted.as_str()).then_some(None),
+            Seen::Synced | Seen::Trouble(_) => None,
+        };
+        self.watch(Kind::State).filter_map(move |seen| std::future::ready(state(seen))).boxed()
     }
 
     /// Forgets a record whose certificate has been gone for long.

@@ -6,19 +6,22 @@ mod print;
 mod read;
 mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use kube::Client;
 use serde::Serialize;
 
 use crate::api::{AcmeCertificate, LastError};
+use crate::cert::Id;
 use crate::cli::place::{api_server, reads_cluster};
 use crate::cli::status::ask::Ask;
 use crate::cli::status::read::Reader;
 use crate::cli::{Configuration, Failure, understood};
 use crate::cluster;
 use crate::config::{KubernetesCrd, StoreKind};
+use crate::store::CERTIFICATE_PREFIX;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -82,6 +85,32 @@ struct Route {
     message: String,
     /// `NAMESPACE/NAME` of the certificates that serve it.
     certificates: Vec<String>,
+}
+
+/// What words on the command line come to.
+pub(super) enum Named {
+    /// It need not be there.
+    Certificate { namespace: Option<String>, id: Id },
+    /// Certificates of a route that is there.
+    OfRoutes(BTreeSet<Id>),
+}
+
+/// The certificate that the words name; `None`: they name a route.
+pub(super) fn certificate(words: &[String]) -> Result<Option<Named>, Failure> {
+    let Ask::Certificate { namespace, name } = Ask::parse(words, None)? else { return Ok(None) };
+    let id = Id::from_object_name(CERTIFICATE_PREFIX, &name);
+    Ok(id.map(|id| Named::Certificate { namespace, id }))
+}
+
+/// Which certificates the words name, a certificate or a route.
+pub(super) async fn named(client: &Client, words: &[String]) -> Result<Named, Failure> {
+    if let Some(named) = certificate(words)? {
+        return Ok(named);
+    }
+    let id = |name: &str| Id::from_object_name(CERTIFICATE_PREFIX, name);
+    let ask = Ask::parse(words, None)?;
+    let status = Reader { client: client.clone() }.read(&ask).await?;
+    Ok(Named::OfRoutes(status.certificates.iter().filter_map(|it| id(&it.name)).collect()))
 }
 
 impl Arguments {

@@ -32,9 +32,10 @@ pub(super) async fn dirty(leader: &mut Leader) {
     leader.read_asked().await;
     poll::take(leader, now).await;
     // What is done for one may be a reason to look at it again.
-    while let Some(id) = leader.dirty.ids.pop_first() {
+    while let Some(id) = next(leader) {
         decide(leader, &id, now).await;
     }
+    leader.certificates = None;
     queue::start(leader, now);
     poll::start(leader, now);
     for key in std::mem::take(&mut leader.dirty.routes) {
@@ -58,9 +59,18 @@ pub(super) async fn dirty(leader: &mut Leader) {
     }
 }
 
+/// Nothing is deleted before it is known what else became unused with it.
+fn next(leader: &mut Leader) -> Option<Id> {
+    leader.dirty.ids.pop_first().or_else(|| leader.leaving.pop_first())
+}
+
 async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     note_holding(leader, id, now);
     let want = leader.world.want(id).or_else(|| leader.wanted_last(id));
+    if want.is_none() {
+        // Counted at most once a turn.
+        leader.certificates.get_or_insert_with(|| leader.records.len());
+    }
     let mut decision = ask(leader, id, want.as_ref(), now);
     note_change(leader, id, want.as_ref(), &decision, now);
     if matches!(decision.step, Step::Issue(_)) && decision.view.reason == Why::NotIssued {
@@ -75,6 +85,7 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
     leader.wake(id, decision.wake.into_iter().chain(hold_ends).min());
     wait_for_turn(leader, id, want.as_ref(), &mut decision, now);
     poll::plan(leader, id, want.as_ref(), now);
+    hold_others(leader, id, decision.view.reason);
     show(leader, id, want.as_ref(), &decision);
     fill_copies(leader, id, want.as_ref());
     if leader.busy.contains(id) {
@@ -95,6 +106,7 @@ async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
                 leader.budget.leave(id);
             }
         }
+        Step::Remove if !leader.dirty.ids.is_empty() => drop(leader.leaving.insert(id.clone())),
         step => gc::act(leader, id, step, now).await,
     }
 }
@@ -170,11 +182,29 @@ fn ask(leader: &Leader, id: &Id, want: Option<&Want>, now: Timestamp) -> Decisio
                 .is_some_and(|one| one.explicit.contains(&Setting::CertificatesDuration)),
         },
         has_fallback: want.is_some_and(|want| queue::fallback(leader, want).is_some()),
+        is_mass: want.is_none() && is_mass(leader, id),
         remove_after: leader.settings.config.own.remove_after,
         host_hold: leader.settings.config.own.host_hold,
         now,
         dice: id.share(),
     })
+}
+
+fn is_mass(leader: &Leader, id: &Id) -> bool {
+    let since = leader.records.state(id).and_then(|state| state.unused_since);
+    let all = leader.certificates.unwrap_or_default();
+    since.is_some_and(|since| leader.records.removals.is_mass(since, all))
+}
+
+/// Those that became unused before it are looked at again, one by the other.
+fn hold_others(leader: &mut Leader, id: &Id, reason: Why) {
+    let since = leader.records.state(id).and_then(|state| state.unused_since);
+    let Some(since) = since.filter(|_| reason == Why::MassRemovalHeld) else { return };
+    let Some(before) = leader.records.removals.before(since, id).cloned() else { return };
+    let shown = leader.records.view(&before).map(|view| view.reason);
+    if shown == Some(Why::Unused) {
+        leader.dirty.ids.insert(before);
+    }
 }
 
 fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) {

@@ -78,6 +78,10 @@ pub(super) struct Leader {
     pub(super) polls: Polls,
     /// In whose records a person asks for something; they are read afresh.
     pub(super) asked: BTreeSet<Id>,
+    /// To be deleted when nothing else is to be decided.
+    pub(super) leaving: BTreeSet<Id>,
+    /// How many are stored, as counted in this turn.
+    pub(super) certificates: Option<usize>,
 }
 
 /// When the CAs are asked next when to renew.
@@ -154,6 +158,8 @@ impl Leader {
             warned: BTreeSet::new(),
             polls: Polls::default(),
             asked: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            certificates: None,
             settings,
         }
     }

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster;
 use crate::cluster::Fence;
 
-pub(super) const NAME: &str = "routecert-controller";
+/// Of the Lease in the controller's namespace.
+pub const NAME: &str = "routecert-controller";
 const DURATION: Duration = Duration::from_secs(10);
 /// A leader that could not renew for so long stops; shorter than `DURATION`, by the time that
 /// a request in flight may need.

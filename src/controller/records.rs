@@ -11,7 +11,7 @@ use crate::controller::copies::Place;
 use crate::metrics::Standing;
 use crate::name::{Name, Names};
 use crate::order::{Ari, CopyRef, State};
-use crate::plan::{Held, View};
+use crate::plan::{Held, Removals, View};
 use crate::store::{Entry, Versioned};
 use crate::world::{Grip, Hold, Want};
 
@@ -69,6 +69,7 @@ pub(super) struct Records {
     inherited: bool,
     /// UIDs of every copy that we made.
     ours: BTreeMap<Place, BTreeSet<String>>,
+    pub(super) removals: Removals,
 }
 
 impl Records {
@@ -224,7 +225,10 @@ impl Records {
         for name in state.iter().flat_map(|state| state.value.names.iter()) {
             self.by_name.entry(name.clone()).or_default().insert(id.clone());
         }
-        self.by_id.entry(id.clone()).or_default().state = state;
+        let record = self.by_id.entry(id.clone()).or_default();
+        let (before, now) = (record.state.as_ref(), state.as_ref());
+        self.removals.note(id, before.map(|it| &it.value), now.map(|it| &it.value));
+        record.state = state;
     }
 
     fn unname(&mut self, id: &Id) {
@@ -250,6 +254,7 @@ impl Records {
     /// Drops what is left of a certificate that nobody wants and that is not stored.
     pub(super) fn forget(&mut self, id: &Id) {
         self.unname(id);
+        self.removals.note(id, self.state(id).cloned().as_ref(), None);
         self.by_id.remove(id);
     }
 

@@ -4,6 +4,7 @@
 use futures::FutureExt;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
@@ -31,6 +32,8 @@ pub(super) struct Inputs {
     pub(super) asked: BoxStream<'static, Id>,
     /// What is to be shown of orders that are under way.
     pub(super) told: mpsc::UnboundedReceiver<(Id, String)>,
+    /// Until when certificates became unused that a person lets go.
+    pub(super) let_go: BoxStream<'static, Timestamp>,
 }
 
 enum Turn {
@@ -40,6 +43,7 @@ enum Turn {
     Copy(Report),
     Asked(Id),
     Told(Id, String),
+    LetGo(Timestamp),
     Worker(Box<Result<(tokio::task::Id, Outcome), JoinError>>),
     Wake,
 }
@@ -87,6 +91,7 @@ async fn next(leader: &mut Leader, inputs: &mut Inputs) -> Option<Turn> {
         report = inputs.reports.recv() => report.map(Turn::Copy),
         Some(id) = inputs.asked.next() => Some(Turn::Asked(id)),
         told = inputs.told.recv() => told.map(|(id, text)| Turn::Told(id, text)),
+        Some(until) = inputs.let_go.next() => Some(Turn::LetGo(until)),
         Some(done) = leader.workers.join_next_with_id() => Some(Turn::Worker(Box::new(done))),
         () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Turn::Wake),
     }
@@ -100,6 +105,7 @@ fn take(leader: &mut Leader, turn: Turn) {
         Turn::Copy(report) => leader.take_report(report),
         Turn::Asked(id) => leader.take_asked(id),
         Turn::Told(id, text) => leader.take_told(id, text),
+        Turn::LetGo(until) => leader.dirty.ids.extend(leader.records.removals.let_go(until)),
         Turn::Worker(done) => leader.take_worker(*done),
         Turn::Wake => {}
     }

@@ -108,6 +108,7 @@ impl Situation {
             crowd: 0,
             expected: Expected { duration: Duration::from_hours(2160), is_explicit: true },
             has_fallback: false,
+            is_mass: false,
             remove_after: Duration::from_hours(24),
             host_hold: Duration::from_hours(168),
             now: now(),

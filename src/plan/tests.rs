@@ -92,6 +92,7 @@ fn question<'a>(held: &'a Held, state: Option<&'a State>, now: &str) -> Question
         crowd: 0,
         expected: Expected { duration: Duration::from_hours(2160), is_explicit: true },
         has_fallback: false,
+        is_mass: false,
         remove_after: Duration::from_hours(24),
         host_hold: Duration::from_hours(168),
         now: at(now),
@@ -174,6 +175,13 @@ fn unused_is_noted_then_removed_then_forgotten() {
     let before = ask(Wanted::No, &held(), Some(&state), "2026-01-02T23:59:59Z");
     check(&before, &Step::Nothing, Why::Unused, Some("2026-01-03T00:00:00Z"));
     assert_eq!(ask(Wanted::No, &held(), Some(&state), "2026-01-03T00:00:00Z").step, Step::Remove);
+    let late = question(&held(), Some(&state), "2026-01-03T00:00:00Z").now;
+    let mass = decide(&Question { is_mass: true, ..question(&held(), Some(&state), now) });
+    let kept =
+        decide(&Question { is_mass: true, now: late, ..question(&held(), Some(&state), now) });
+    for decision in [mass, kept] {
+        assert_eq!((decision.step, decision.view.reason), (Step::Nothing, Why::MassRemovalHeld));
+    }
     assert_eq!(
         ask(Wanted::Yes, &held(), Some(&state), "2026-01-03T00:00:00Z").step,
         Step::NoteUsed

@@ -50,7 +50,21 @@ impl Cluster {
     }
 
     /// Returns the new version. `version`: of what it replaces; `None`: it must not be there.
+    ///
+    /// Without a reply nobody knows whether it was done: what is there now tells, and if it was
+    /// not, the same write is as right as before, since it names the version.
     pub(super) async fn put(&self, record: Record, version: Option<&str>) -> Result<String, Error> {
+        match self.put_once(record.clone(), version).await {
+            Err(Error::Failed { .. }) => {}
+            told => return told,
+        }
+        match self.get(record.kind, &record.name).await? {
+            Some(found) if found.data == record.data => Ok(found.version),
+            _ => self.put_once(record, version).await,
+        }
+    }
+
+    async fn put_once(&self, record: Record, version: Option<&str>) -> Result<String, Error> {
         let kind = record.kind;
         if kind == Kind::Challenges {
             return write(&self.api::<ConfigMap>(kind), object::config_map(record), version).await;
@@ -97,7 +111,9 @@ impl Cluster {
     pub(super) fn namespace(&self, kind: Kind) -> &str {
         match kind {
             Kind::Certificate | Kind::Challenges => &self.certificates_namespace,
-            Kind::State | Kind::Account | Kind::Foreign => &self.controller_namespace,
+            Kind::State | Kind::Account | Kind::Foreign | Kind::Removal => {
+                &self.controller_namespace
+            }
         }
     }
 

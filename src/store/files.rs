@@ -4,6 +4,7 @@
 //! One thread writes. Changes that come while it writes share the next write. A change counts, and
 //! is told to who watches, once it is on the disk.
 
+pub(super) mod asks;
 mod contents;
 mod disk;
 mod document;
@@ -11,6 +12,7 @@ mod in_place;
 mod log;
 mod mounts;
 mod portable;
+mod visitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,6 +35,7 @@ use crate::store::record::{Kind, Record};
 
 pub use disk::Unusable;
 pub use portable::{AcmeJson, Found};
+pub use visitor::Visitor;
 
 /// A `.state` that is smaller is not worth compacting.
 const SMALL: usize = 64 * 1024;

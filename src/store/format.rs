@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::cert;
 use crate::cert::{Certificate, Id, Key};
 use crate::challenge;
@@ -18,6 +20,9 @@ const ACCOUNT_URL: &str = "url";
 const ACCOUNT_CONTACTS: &str = "contacts.json";
 const RESOLVER: &str = "resolver";
 const FOREIGN: &str = "account.json";
+/// The one record of its kind.
+pub(super) const REMOVAL: &str = "removal";
+const LET_GO: &str = "letGo";
 /// Etcd takes 1 MiB an object; a state that grows past this is a fault of ours.
 const MAX_STATE: usize = 64 * 1024;
 
@@ -68,6 +73,16 @@ pub(super) fn of_state(id: &Id, state: &State) -> Record {
         data: [(STATE.to_owned(), json)].into(),
         ..Record::new(Kind::State, id.as_str())
     }
+}
+
+pub(super) fn of_removal(let_go: Timestamp) -> Record {
+    let data = [(LET_GO.to_owned(), let_go.to_string().into_bytes())];
+    Record { data: data.into(), ..Record::new(Kind::Removal, REMOVAL) }
+}
+
+/// Until when certificates became unused that may go.
+pub(super) fn let_go(record: &Record) -> Option<Timestamp> {
+    record.text(LET_GO).parse().ok()
 }
 
 /// Whose record it is, if a person asks for something in it.

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Foreign,
     /// By number: one shard of the challenge table.
     Challenges,
+    /// One: what a person said of certificates that are held back from removal.
+    Removal,
 }
 
 /// What is told of a record beside its content, for those who only look for it.

@@ -218,6 +218,9 @@ impl Writer {
                 // Edited or deleted by hand: ours is the truth while we lead.
                 Err(Error::Conflict { .. } | Error::Missing { .. }) => {
                     let fresh = Stored::read(&self.store, stored.shard.index).await?;
+                    if !self.fence.holds() {
+                        return Err(stopped("this controller no longer leads"));
+                    }
                     self.store.put_shard(&stored.shard, fresh.version.as_deref()).await?
                 }
                 other => other?,

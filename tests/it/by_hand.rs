@@ -1,5 +1,7 @@
 //! What people do to objects of ours, and what becomes of it.
 
+use std::collections::BTreeMap;
+
 use crate::look::{self, LE};
 use crate::parts::stand::{Issued, Stand};
 use crate::stand;
@@ -239,7 +241,11 @@ async fn a_state_record_that_cannot_be_read_is_named_and_left_alone() {
     look::logs(&stand, &controller, "everything is known").await;
     look::fence(&stand, "fence").await;
     assert_eq!(look::lines(&controller, &name), 1, "{}", controller.process.log());
-    assert_eq!(look::versions(&stand), before);
+    // What is shown may say less than before; what is kept is untouched.
+    let kept = |all: BTreeMap<String, String>| -> BTreeMap<String, String> {
+        all.into_iter().filter(|(name, _)| !name.starts_with("AcmeCertificate/")).collect()
+    };
+    assert_eq!(kept(look::versions(&stand)), kept(before));
     assert_eq!(stand.ca.requests(), requests);
     // the others are as they should be
     stand.route("next", "Host(`b.example.com`)", LE);

@@ -396,6 +396,8 @@ async fn each_resolver_has_its_own_ca_and_renews_by_its_own_duration() {
     set(&mut stand, "there", "caServer", &other.directory());
     set(&mut stand, "there", "caCertificates", &list(&[&other.trust]));
     set(&mut stand, "there", "certificatesDuration", "168");
+    // else this CA would say when
+    stand.settings.own.push("ari: false".to_owned());
     let (_controller, _proxy) = (stand.start_controller(), stand.start_proxy());
     // both issue for 90 days: a month and a day before the end, the day with a tenth of jitter
     for (name, ca, days) in [("here", &stand.ca, 20..=30), ("there", &other, 0..=1)] {

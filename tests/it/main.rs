@@ -18,6 +18,7 @@ mod rule_body;
 
 mod accounts;
 mod api_faults;
+mod asked;
 mod by_hand;
 mod ca_faults;
 mod ca_options;

@@ -80,7 +80,7 @@ async fn tenant(stand: &mut Stand<'static>, prefix: &str) -> (String, PathBuf) {
 
 impl Scene {
     async fn new(prefix: &str) -> Self {
-        Self::of(crate::stand(prefix).await, prefix).await
+        Self::of(crate::stand(&format!("tenant-{prefix}")).await, &format!("tenant-{prefix}")).await
     }
 
     async fn of(mut stand: Stand<'static>, prefix: &str) -> Self {

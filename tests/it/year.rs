@@ -248,6 +248,7 @@ impl Year {
             crowd: if together { 100 } else { 0 },
             expected: Expected { duration: Duration::from_hours(2160), is_explicit: false },
             has_fallback: false,
+            is_mass: false,
             remove_after: Duration::from_hours(24),
             host_hold: Duration::from_hours(168),
             now: self.now,

@@ -18,7 +18,7 @@ fn changed(change: impl FnOnce(&mut Spec)) -> Spec {
 
 fn with_spec(spec: Spec, held: &Held, state: &State, crowd: usize, dice: f64) -> Decision {
     let names = names(&["a.x"]);
-    let wanted = Some(super::super::Wanted { names: &names, spec: Some(spec) });
+    let wanted = Some(crate::plan::Wanted { names: &names, spec: Some(spec) });
     decide(&Question { wanted, crowd, dice, ..question(held, Some(state), NOW) })
 }
 
@@ -87,7 +87,7 @@ fn few_changes_are_followed_at_once_and_many_over_a_day() {
     let names = names(&["a.x"]);
     let held = held();
     let later = Question {
-        wanted: Some(super::super::Wanted { names: &names, spec: Some(key) }),
+        wanted: Some(crate::plan::Wanted { names: &names, spec: Some(key) }),
         ..question(&held, Some(&noted), "2026-01-10T12:00:00Z")
     };
     assert_eq!(decide(&later).view.reason, Why::KeyTypeChanged);

@@ -29,6 +29,7 @@ impl Kind {
             Self::Account => "account",
             Self::Foreign => "foreign-account",
             Self::Challenges => "challenges",
+            Self::Removal => "removal",
         }
     }
 
@@ -39,6 +40,7 @@ impl Kind {
             Self::Account => "routecert-account-",
             Self::Foreign => "routecert-foreign-account-",
             Self::Challenges => "routecert-challenges-",
+            Self::Removal => "routecert-",
         }
     }
 

@@ -145,7 +145,7 @@ impl Contents {
         }
     }
 
-    fn states(&self) -> Vec<(Id, State)> {
+    pub(super) fn states(&self) -> Vec<(Id, State)> {
         let read = self.rows_of(Kind::State).filter_map(|record| format::state(&record)?.ok());
         read.map(|(id, state)| (id, state.value)).collect()
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::str;
 use std::sync::Arc;
 
 use crate::store::files::document::Fault;
@@ -61,7 +62,7 @@ impl Unusable {
         }
     }
 
-    fn not_allowed(path: &Path, what: &'static str, cause: io::Error) -> Self {
+    pub(super) fn not_allowed(path: &Path, what: &'static str, cause: io::Error) -> Self {
         let hint = match cause.kind() {
             ErrorKind::PermissionDenied => whose(path),
             ErrorKind::NotFound => " Make its folder first".to_owned(),
@@ -266,6 +267,20 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     read_any(path)
 }
 
+/// All of it, as it is; of one that is not there, nothing.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Unusable> {
+    Ok(read(path)?.unwrap_or_default())
+}
+
+/// The text of an `acme.json` that another process may be writing.
+pub(super) fn text(path: &Path) -> Result<String, Unusable> {
+    let bytes = bytes(path)?;
+    let (Content::Is(content) | Content::Recovered(content)) = in_place::content(&bytes);
+    let broken = |error: str::Utf8Error| error.to_string();
+    let text = str::from_utf8(content).map_err(broken);
+    text.map(str::to_owned).map_err(|cause| Unusable::Broken { path: path.to_owned(), cause })
+}
+
 /// The same, whoever else may read it.
 pub(super) fn read_any(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     let not_allowed = |error| Unusable::not_allowed(path, "read", error);
@@ -319,7 +334,7 @@ fn write_new(new: &Path, old: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn private(path: &Path) -> io::Result<File> {
+pub(super) fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)
 }
 
@@ -343,7 +358,7 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
     path.file_name().map(|name| folder.join(name)).ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
-fn beside(path: &Path, what: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, what: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(what);

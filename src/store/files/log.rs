@@ -40,7 +40,8 @@ struct Line {
 }
 
 /// The kinds that are kept in the file.
-pub(super) const KINDS: [(Kind, &str); 2] = [(Kind::State, "state"), (Kind::Account, "account")];
+pub(super) const KINDS: [(Kind, &str); 3] =
+    [(Kind::State, "state"), (Kind::Account, "account"), (Kind::Removal, "removal")];
 
 pub(super) fn word(kind: Kind) -> &'static str {
     KINDS.iter().find(|(one, _)| *one == kind).map_or("", |(_, word)| word)
