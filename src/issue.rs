@@ -533,3 +533,6 @@ impl<'a> Driver<'a> {
 fn fenced(fence: &Fence) -> Result<(), Stop> {
     if fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
 }
+
+#[cfg(test)]
+mod simulation;
