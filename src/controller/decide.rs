@@ -59,6 +59,7 @@ pub(super) async fn dirty(leader: &mut Leader) {
 }
 
 async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
+    leader.read_doubted(id, now).await;
     note_holding(leader, id, now);
     let want = leader.world.want(id).or_else(|| leader.wanted_last(id));
     let mut decision = ask(leader, id, want.as_ref(), now);

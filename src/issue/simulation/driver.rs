@@ -84,6 +84,9 @@ impl<'a> Driver<'a> {
     async fn begin(hand: &'a Hand, table: &'a Table, job: &'a Job) -> Result<Self, Stop> {
         let (state, version) = hand.read(|it| &mut it.state).await?;
         let state = state.unwrap_or_else(|| State::new("shop", "le", &job.want.names));
+        if job.goes_on && state.pending.is_none() {
+            return Err(Stop::Overtaken);
+        }
         Ok(Self { hand, table, job, state, version, has_account: false, swept: false })
     }
 

@@ -31,7 +31,15 @@ async fn begin(hand: &Hand, want: &Want) -> Result<(), Stop> {
     let mut inherits = known.as_ref().is_some_and(|state| state.pending.is_some());
     let mut settled = false;
     let mut pause = 1000;
+    let mut doubted = false;
     loop {
+        if doubted && let Ok((state, _)) = hand.read(|it| &mut it.state).await {
+            (known, doubted) = (state, false);
+        }
+        if doubted {
+            hand.sleep(pause).await;
+            continue;
+        }
         let ended = turn(hand, &table, want, known.as_ref()).await;
         inherits &= ended.is_none();
         if !inherits && !settled {
@@ -46,6 +54,7 @@ async fn begin(hand: &Hand, want: &Want) -> Result<(), Stop> {
             }
             Some(Ended::Interrupted(why)) => {
                 hand.note(&format!("interrupted: {why}"));
+                doubted = true;
                 (pause * 2).min(20_000)
             }
         };
