@@ -67,6 +67,7 @@ pub struct Engine {
 
 /// The certificate to get.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing of the order")]
 pub struct Job {
     pub id: Id,
     pub owner: String,
@@ -79,6 +80,8 @@ pub struct Job {
     pub resolver_name: String,
     /// Fingerprint of the certificate that the decision was about, if one was held.
     pub basis: Option<String>,
+    /// The decision was about an order in flight.
+    pub goes_on: bool,
     /// What the order is placed on.
     pub terms: Terms,
     /// Take the key of the certificate that is held.
@@ -197,12 +200,16 @@ impl<'a> Driver<'a> {
         engine: &'a Engine,
         job: &'a Job,
         clock: fn() -> Timestamp,
-    ) -> Result<Self, store::Error> {
+    ) -> Result<Self, Stop> {
         let read = engine.store.state(&job.id).await?;
         let (mut state, version) = match read {
             Some(Versioned { value, version }) => (value, Some(version)),
             None => (State::new(&job.owner, &job.resolver_name, &job.names), None),
         };
+        // It ended, and whoever decided did not see that: another one needs a decision of its own.
+        if job.goes_on && state.pending.is_none() {
+            return Err(Stop::Overtaken);
+        }
         // An order at another CA than the resolver's is of no use any more.
         let rehearsal = job.rehearsal.as_ref().map(|resolver| &resolver.ca_server);
         let cas = [Some(&job.resolver.ca_server), rehearsal];
@@ -533,3 +540,6 @@ impl<'a> Driver<'a> {
 fn fenced(fence: &Fence) -> Result<(), Stop> {
     if fence.holds() { Ok(()) } else { Err(Stop::Fenced) }
 }
+
+#[cfg(test)]
+mod simulation;

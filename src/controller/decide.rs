@@ -65,6 +65,7 @@ fn next(leader: &mut Leader) -> Option<Id> {
 }
 
 async fn decide(leader: &mut Leader, id: &Id, now: Timestamp) {
+    leader.read_doubted(id, now).await;
     note_holding(leader, id, now);
     let want = leader.world.want(id).or_else(|| leader.wanted_last(id));
     if want.is_none() {

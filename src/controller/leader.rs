@@ -82,6 +82,9 @@ pub(super) struct Leader {
     pub(super) leaving: BTreeSet<Id>,
     /// How many are stored, as counted in this turn.
     pub(super) certificates: Option<usize>,
+    /// Whose records may say something else than we know: a write's reply was lost, or another
+    /// one wrote.
+    pub(super) doubted: BTreeSet<Id>,
 }
 
 /// When the CAs are asked next when to renew.
@@ -160,6 +163,7 @@ impl Leader {
             asked: BTreeSet::new(),
             leaving: BTreeSet::new(),
             certificates: None,
+            doubted: BTreeSet::new(),
             settings,
         }
     }
@@ -329,6 +333,28 @@ impl Leader {
         }
     }
 
+    /// Nothing is decided on a record that may be another by now.
+    pub(super) async fn read_doubted(&mut self, id: &Id, now: Timestamp) {
+        let waits = self.busy.contains(id) || self.records.paused(id, now).is_some();
+        if waits || !self.doubted.contains(id) {
+            return;
+        }
+        match self.engine.store.state(id).await {
+            Ok(state) => {
+                self.doubted.remove(id);
+                self.records.replace_state(id, state);
+                if let Some(state) = self.records.state(id) {
+                    self.budget.note(id, state);
+                }
+                self.hold(id);
+            }
+            Err(error) => {
+                tracing::warn!("certificate rc-{id}: {error}; read again");
+                self.records.pause(id, now);
+            }
+        }
+    }
+
     fn take_outcome(&mut self, id: &Id, outcome: Outcome) {
         self.busy.remove(id);
         self.polls.running.remove(id);
@@ -369,6 +395,7 @@ impl Leader {
             Outcome::Interrupted(why) => {
                 tracing::warn!("certificate rc-{id}: {why}; looked at again");
                 self.records.pause(id, (self.settings.clock)());
+                self.doubted.insert(id.clone());
             }
         }
         self.inherited.remove(id);

@@ -19,7 +19,7 @@ const POLL_LIMIT: Duration = Duration::from_mins(1);
 /// Names of one certificate that are proven at once.
 const PROVEN_AT_ONCE: usize = 32;
 /// How long an answer stays valid in the challenge table if nobody takes it away.
-const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+pub(super) const ANSWER_LIVES: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 impl Driver<'_> {
     pub(super) async fn present(&mut self, proofs: Vec<Proof>) -> Result<Event, Stop> {
@@ -121,7 +121,7 @@ impl Driver<'_> {
 }
 
 /// The entry of the challenge table that answers it, if it is one of the table's.
-fn table_key(proof: &Proof) -> Option<String> {
+pub(super) fn table_key(proof: &Proof) -> Option<String> {
     match proof.kind {
         ChallengeKind::Http01 => Some(proof.token.clone()),
         ChallengeKind::TlsAlpn01 => Some(challenge::alpn_key(proof.name.as_str())),
