@@ -1,9 +1,9 @@
 //! Killed after every single write that anybody outside sees, with its reply never read: the
 //! certificate comes, with one finalize, one account, and nothing left over.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -14,8 +14,6 @@ use crate::parts::front::{Asked, Front, Turn};
 use crate::parts::stand::Stand;
 use crate::stand;
 
-/// More writes than one certificate takes: the matrix ends by itself before.
-const MOST: usize = 60;
 /// Between looks at whether a write was held or everything is done.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -33,29 +31,53 @@ fn is_write_to_ca(asked: &Asked) -> bool {
     asked.changes() && !payload.is_empty() && !looks_for
 }
 
-/// The two proxies, which count writes together.
+/// What a write is for, without what differs from one certificate to the next: the first part of a
+/// path of the CA, or the resource and whose record it is.
+fn kind_of(asked: &Asked) -> String {
+    let path = asked.target.split('?').next().unwrap();
+    let mut parts =
+        path.trim_start_matches('/').split('/').skip_while(|part| *part != "namespaces");
+    let Some(resource) = parts.nth(2) else {
+        return path.split('/').nth(1).unwrap().to_owned();
+    };
+    let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+    let name = parts.next().or_else(|| body["metadata"]["name"].as_str()).unwrap_or_default();
+    let known = ["routecert-state", "routecert-account", "routecert-challenges", "rc-"];
+    let whose = known.into_iter().find(|known| name.starts_with(known)).unwrap_or("the route's");
+    format!("{resource} of {whose}")
+}
+
+/// How often each kind of write was seen.
+type Counts = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// The two proxies before CA and API server.
 struct Fronts {
     ca: Front,
     api: Front,
 }
 
 impl Fronts {
-    /// The write number `which` from now on is done, and its reply held.
-    fn hold(&self, which: usize) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let script = |count: Arc<AtomicUsize>, is_write: fn(&Asked) -> bool| {
+    /// From now on the write of this kind and number, the first is 0, is done, and its reply held.
+    fn hold(&self, which: Option<(&str, usize)>) -> Counts {
+        let counts = Counts::default();
+        let script = |is_write: fn(&Asked) -> bool| {
+            let counts = Arc::clone(&counts);
+            let which = which.map(|(kind, number)| (kind.to_owned(), number));
             move |asked: &Asked| {
-                let due = is_write(asked) && count.fetch_add(1, Ordering::SeqCst) == which;
+                if !is_write(asked) {
+                    return Turn::Pass;
+                }
+                let kind = kind_of(asked);
+                let mut counts = counts.lock().unwrap();
+                let count = counts.entry(kind.clone()).or_default();
+                let due = which.as_ref() == Some(&(kind, *count));
+                *count += 1;
                 if due { Turn::Hold } else { Turn::Pass }
             }
         };
-        self.ca.script(script(Arc::clone(&count), is_write_to_ca));
-        self.api.script(script(count, is_write_to_api));
-    }
-
-    fn pass(&self) {
-        self.ca.script(|_| Turn::Pass);
-        self.api.script(|_| Turn::Pass);
+        self.ca.script(script(is_write_to_ca));
+        self.api.script(script(is_write_to_api));
+        counts
     }
 
     fn held(&self) -> Option<String> {
@@ -112,55 +134,59 @@ async fn killed_after_any_write_the_same_order_goes_on() {
     let straight = stand.controller.clone();
     let through = stand.cluster.through(&fronts.api, &straight);
     let _proxy = stand.start_proxy();
-    let mut held_at = Vec::new();
-    for which in 0..MOST {
-        let host = format!("h{which}.example.com");
-        start_anew(&stand);
+    let mut stands = Stands { stand, fronts, through, made: 0 };
+    let (held, counts) = stands.one(None).await;
+    assert_eq!(held, None);
+    let all: BTreeMap<String, usize> = counts.lock().unwrap().clone();
+    for kind in ["order-plz", "sign-me-up", "chalZ", "finalize-order"] {
+        assert!(all.contains_key(kind), "no write to {kind}: {all:?}");
+    }
+    for (kind, count) in &all {
+        for number in 0..*count {
+            let (held, _) = stands.one(Some((kind, number))).await;
+            assert!(held.is_some() || number > 0, "{kind} was not held");
+        }
+    }
+}
+
+struct Stands<'c> {
+    stand: Stand<'c>,
+    fronts: Fronts,
+    /// kubeconfig through the proxy.
+    through: PathBuf,
+    made: usize,
+}
+
+impl Stands<'_> {
+    /// One certificate, with the controller killed at this write of its making. Returns what was
+    /// held, and the writes up to then.
+    async fn one(&mut self, which: Option<(&str, usize)>) -> (Option<String>, Counts) {
+        let Self { stand, fronts, through, made } = self;
+        let host = format!("h{made}.example.com");
+        *made += 1;
+        start_anew(stand);
         let before = (stand.ca.orders(), stand.ca.issued(), stand.ca.accounts());
-        let held = one(&mut stand, &fronts, (&through, which), &host).await;
+        through.clone_into(&mut stand.controller);
+        fronts.hold(None);
+        let first = stand.start_controller();
+        look::logs(stand, &first, "everything is known").await;
+        let counts = fronts.hold(which);
+        let tls = format!("{{certResolver: le, secretName: {host}}}");
+        stand.route(&host, &format!("Host(`{host}`)"), &tls);
+        let held = held_or_done(stand, fronts, &host).await;
+        drop(first);
+        if held.is_some() {
+            fronts.hold(None);
+            bury(stand);
+            let _second = stand.start_controller();
+            let done = async || is_done(stand, &host).await;
+            stand.eventually("the certificate after a crash", done).await;
+        }
         let orders = stand.ca.orders() - before.0;
-        let unseen = held.as_deref().is_some_and(|held| held.contains("/order-plz"));
+        let unseen = which.is_some_and(|(kind, _)| kind == "order-plz");
         assert!(orders == 1 || (unseen && orders == 2), "{orders} orders after {held:?}");
         assert_eq!(stand.ca.issued() - before.1, 1, "issued, after {held:?}");
         assert_eq!(stand.ca.accounts() - before.2, 1, "accounts, after {held:?}");
-        match held {
-            Some(held) => held_at.push(held),
-            None => break,
-        }
+        (held, counts)
     }
-    let seen = |part: &str| held_at.iter().any(|held| held.contains(part));
-    for part in ["/order-plz", "/sign-me-up", "/chalZ", "/finalize-order", "/secrets"] {
-        assert!(seen(part), "no write to {part} was held: {held_at:?}");
-    }
-    assert!(held_at.len() < MOST, "the matrix did not end: {held_at:?}");
-}
-
-/// One certificate, with the controller killed at write number `which` of its making.
-async fn one(
-    stand: &mut Stand<'_>,
-    fronts: &Fronts,
-    (through, which): (&Path, usize),
-    host: &str,
-) -> Option<String> {
-    through.clone_into(&mut stand.controller);
-    fronts.pass();
-    let first = stand.start_controller();
-    look::logs(stand, &first, "everything is known").await;
-    fronts.hold(which);
-    stand.route(
-        host,
-        &format!("Host(`{host}`)"),
-        &format!("{{certResolver: le, secretName: {host}}}"),
-    );
-    let held = held_or_done(stand, fronts, host).await;
-    drop(first);
-    if held.is_some() {
-        fronts.pass();
-        bury(stand);
-        let _second = stand.start_controller();
-        stand
-            .eventually("the certificate after a crash", async || is_done(stand, host).await)
-            .await;
-    }
-    held
 }
