@@ -143,8 +143,12 @@ enum Backend {
 /// How answers of the challenge table come to those who give them.
 #[derive(Debug, Clone, Copy)]
 struct Spreading {
-    /// Changes that arrive within this share their writes.
+    /// Answers that arrive within this share their writes.
     gather: Duration,
+    /// The same while many orders are in flight.
+    crowded: Duration,
+    /// How long an answer that is over waits for a write that it can share.
+    linger: Duration,
     /// Between our watch showing an answer and telling the CA: other watches are as fast.
     settle: Duration,
 }
@@ -337,11 +341,19 @@ impl Store {
 
     fn spreading(&self) -> Spreading {
         match &self.0 {
-            Backend::Cluster(_) => {
-                Spreading { gather: Duration::from_millis(50), settle: Duration::from_millis(200) }
-            }
-            // The only proxy is in this process.
-            Backend::Files(_) => Spreading { gather: Duration::ZERO, settle: Duration::ZERO },
+            Backend::Cluster(_) => Spreading {
+                gather: Duration::from_millis(50),
+                crowded: Duration::from_millis(200),
+                linger: Duration::from_millis(500),
+                settle: Duration::from_millis(200),
+            },
+            // The only proxy is in this process, and the table in its memory.
+            Backend::Files(_) => Spreading {
+                gather: Duration::ZERO,
+                crowded: Duration::ZERO,
+                linger: Duration::ZERO,
+                settle: Duration::ZERO,
+            },
         }
     }
 

@@ -141,8 +141,15 @@ impl Publisher {
     fn take(&mut self, news: News) {
         match news {
             News::Certificate { id, shown } => {
+                let said = self.certificates.says_as_much(&id, shown.as_ref());
                 let place = self.certificates.take(id, shown);
-                self.look_at(place);
+                if said {
+                    // What follows soon, such as the end of the order, is shown with it.
+                    self.later
+                        .extend(place.map(|(namespace, name)| Todo::Certificate(namespace, name)));
+                } else {
+                    self.look_at(place);
+                }
             }
             News::Route { key, news } => {
                 let news = news.filter(|news| news.is_told(&key));

@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::challenge;
 use crate::challenge::{Answer, SHARDS};
 use crate::cluster::Fence;
-use crate::store::{Error, Shard, Store};
+use crate::store::{Error, Shard, Spreading, Store};
 
 /// What could not be written is written later, even if nobody waits for it any more.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The watch shows a write within milliseconds; past this it has trouble.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
+/// So many answers that are waited for are many.
+const CROWD: usize = 8;
 
 /// The leader's hand on the challenge table.
 #[derive(Debug, Clone)]
@@ -73,8 +77,9 @@ impl Table {
         Ok(())
     }
 
+    /// Done with the next write of each shard, or soon by a write of its own; waits for none.
     pub async fn withdraw(&self, tokens: Vec<String>) -> Result<(), Error> {
-        self.command(Edit::Take(tokens)).await
+        self.send(Edit::Take(tokens)).await.map(drop)
     }
 
     /// To be called once no order of an earlier leader is in flight any more.
@@ -83,11 +88,18 @@ impl Table {
     }
 
     async fn command(&self, change: Edit) -> Result<(), Error> {
-        let (done, outcome) = oneshot::channel();
-        let stopping = || stopped("this controller is stopping");
-        self.commands.send(Command { change, done }).await.map_err(|_closed| stopping())?;
-        outcome.await.map_err(|_closed| stopping())?
+        self.send(change).await?.await.map_err(|_closed| stopping())?
     }
+
+    async fn send(&self, change: Edit) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (done, outcome) = oneshot::channel();
+        self.commands.send(Command { change, done }).await.map_err(|_closed| stopping())?;
+        Ok(outcome)
+    }
+}
+
+fn stopping() -> Error {
+    stopped("this controller is stopping")
 }
 
 fn stopped(cause: &str) -> Error {
@@ -145,6 +157,23 @@ impl Stored {
         self.shard.answers.retain(|token, _| self.live.contains(token));
         self.dirty |= self.shard.answers.len() != before;
     }
+
+    async fn write(&mut self, store: &Store, fence: &Fence) -> Result<(), Error> {
+        if !fence.holds() {
+            return Err(stopped("this controller no longer leads"));
+        }
+        let written = match store.put_shard(&self.shard, self.version.as_deref()).await {
+            // Edited or deleted by hand: ours is the truth while we lead.
+            Err(Error::Conflict { .. } | Error::Missing { .. }) => {
+                let fresh = Self::read(store, self.shard.index).await?;
+                store.put_shard(&self.shard, fresh.version.as_deref()).await?
+            }
+            other => other?,
+        };
+        self.version = Some(written);
+        self.dirty = false;
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -161,18 +190,7 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
-            let mut waiting = vec![self.edit(first)];
-            let gathered = tokio::time::sleep(self.store.spreading().gather);
-            tokio::pin!(gathered);
-            loop {
-                tokio::select! {
-                    () = &mut gathered => break,
-                    next = commands.recv() => match next {
-                        Some(command) => waiting.push(self.edit(command)),
-                        None => break,
-                    },
-                }
-            }
+            let waiting = self.gather(first, &mut commands).await;
             let outcome = self.write().await;
             for done in waiting {
                 // Nobody waits any more for an order that was given up.
@@ -180,6 +198,32 @@ impl Writer {
                     done.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(()))),
                 );
             }
+        }
+    }
+
+    /// Takes in what comes within the moment that the most urgent of it may wait.
+    async fn gather(
+        &mut self,
+        first: Command,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Vec<oneshot::Sender<Result<(), Error>>> {
+        let mut until = Instant::now() + self.patience(&first.change);
+        let mut waiting = vec![self.edit(first)];
+        while let Ok(Some(command)) = tokio::time::timeout_at(until, commands.recv()).await {
+            until = until.min(Instant::now() + self.patience(&command.change));
+            waiting.push(self.edit(command));
+        }
+        waiting
+    }
+
+    /// Many orders in flight wait a little longer, for fewer writes.
+    fn patience(&self, change: &Edit) -> Duration {
+        let Spreading { gather, crowded, linger, .. } = self.store.spreading();
+        let live: usize = self.shards.iter().map(|stored| stored.live.len()).sum();
+        match change {
+            Edit::Take(_) => linger,
+            Edit::Put(_) | Edit::Settle if live >= CROWD => crowded,
+            Edit::Put(_) | Edit::Settle => gather,
         }
     }
 
@@ -209,23 +253,15 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        for stored in self.shards.iter_mut().filter(|stored| stored.dirty) {
-            if !self.fence.holds() {
-                return Err(stopped("this controller no longer leads"));
-            }
-            let written = match self.store.put_shard(&stored.shard, stored.version.as_deref()).await
-            {
-                // Edited or deleted by hand: ours is the truth while we lead.
-                Err(Error::Conflict { .. } | Error::Missing { .. }) => {
-                    let fresh = Stored::read(&self.store, stored.shard.index).await?;
-                    self.store.put_shard(&stored.shard, fresh.version.as_deref()).await?
-                }
-                other => other?,
-            };
-            stored.version = Some(written);
-            stored.dirty = false;
+        let Self { store, fence, shards } = self;
+        let dirty = shards.iter_mut().filter(|stored| stored.dirty);
+        let mut writes: FuturesUnordered<_> =
+            dirty.map(|stored| stored.write(store, fence)).collect();
+        let mut outcome = Ok(());
+        while let Some(written) = writes.next().await {
+            outcome = outcome.and(written);
         }
-        Ok(())
+        outcome
     }
 }
 

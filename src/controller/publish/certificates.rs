@@ -84,6 +84,18 @@ impl Certificates {
         stream::select_all(watches).boxed()
     }
 
+    /// Whether what is shown already is as good: the certificate is as ready as before, and no
+    /// failure is new.
+    pub(super) fn says_as_much(&self, id: &Id, shown: Option<&Shown>) -> bool {
+        let Some(shown) = shown else { return false };
+        let before = self.desired.get(&place(shown.namespace.clone(), id));
+        before.is_some_and(|before| {
+            let (one, other) = (&before.status, &shown.status);
+            (&one.ready, &one.not_after, &one.last_error)
+                == (&other.ready, &other.not_after, &other.last_error)
+        })
+    }
+
     /// Returns the place to look at, if there is one.
     pub(super) fn take(&mut self, id: Id, shown: Option<Shown>) -> Option<Place> {
         let Some(shown) = shown else {
