@@ -17,7 +17,7 @@ use crate::budget::bucket::{Bucket, Key};
 use crate::budget::limits::Limits;
 use crate::budget::queue::Queue;
 use crate::cert::{Facts, Id};
-use crate::name::{Names, registered_domain};
+use crate::name::{Name, Names, registered_domain};
 use crate::order::{Exemption, Failure, FailureKind, Issued, Placed, State};
 
 /// Who goes first.
@@ -93,14 +93,14 @@ impl Budget {
         }
         events.sort_by_key(|event| event.at);
         for event in events {
-            self.take(event);
+            self.take(&event);
         }
     }
 
     /// Counts what is new in a record. Idempotent.
     pub fn note(&mut self, id: &Id, state: &State) {
         for event in self.news(id, state) {
-            self.take(event);
+            self.take(&event);
         }
     }
 
@@ -158,14 +158,13 @@ impl Budget {
             let Some(ticket) = self.queue.next(line) else { return };
             let keys = keys(&ticket);
             let until = keys.iter().filter_map(|key| self.bucket(key).free_at(now)).max();
-            match until {
-                Some(until) => self.queue.park(ticket, until),
-                None => {
-                    self.fly(&ticket, keys);
-                    self.queue.taken(line, &ticket);
-                    granted.push(ticket);
-                }
+            if let Some(until) = until {
+                self.queue.park(ticket, until);
+                continue;
             }
+            self.fly(&ticket, keys);
+            self.queue.taken(line, &ticket);
+            granted.push(ticket);
         }
     }
 
@@ -232,18 +231,18 @@ impl Budget {
         orders.chain(issued).chain(failures).collect()
     }
 
-    fn take(&mut self, event: Event<'_>) {
-        match event.what {
+    fn take(&mut self, event: &Event<'_>) {
+        match &event.what {
             What::Order(order) => {
                 let (Some(ca), Some(account)) = (&order.ca, &order.account) else { return };
                 if order.exemption == Exemption::None {
-                    self.spend(Key::Orders(ca.clone(), account.clone()), event.at);
+                    self.spend(&Key::Orders(ca.clone(), account.clone()), event.at);
                 }
             }
             What::Issued(issued, names) => {
                 let Some(terms) = &issued.terms else { return };
                 for key in of_certificate(&terms.spec.ca, names, terms.exemption) {
-                    self.spend(key, event.at);
+                    self.spend(&key, event.at);
                 }
             }
             What::Failure(failure) => self.take_failure(failure),
@@ -255,7 +254,7 @@ impl Budget {
         if failure.kind == FailureKind::Refused {
             for name in &failure.names {
                 for _ in 0..failure.tries.max(1) {
-                    self.spend(Key::Failures(ca.clone(), name.without_wildcard()), failure.at);
+                    self.spend(&Key::Failures(ca.clone(), name.without_wildcard()), failure.at);
                 }
             }
         }
@@ -268,9 +267,9 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, key: Key, at: Timestamp) {
+    fn spend(&mut self, key: &Key, at: Timestamp) {
         if Limits::of(key.ca()).is_some() {
-            self.bucket(&key).spend(at);
+            self.bucket(key).spend(at);
         }
     }
 }
@@ -296,7 +295,7 @@ fn keys(ticket: &Ticket) -> Vec<Key> {
     if ticket.exemption == Exemption::None {
         keys.push(Key::Orders(ticket.ca.clone(), ticket.account.clone()));
     }
-    let names: BTreeSet<_> = ticket.names.iter().map(|name| name.without_wildcard()).collect();
+    let names: BTreeSet<_> = ticket.names.iter().map(Name::without_wildcard).collect();
     keys.extend(names.into_iter().map(|name| Key::Failures(ticket.ca.clone(), name)));
     keys
 }

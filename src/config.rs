@@ -387,6 +387,7 @@ pub enum LogFormat {
 
 /// The section `routecert:`, the settings that Traefik does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Own {
     pub certificates_namespace: String,
     /// `None`: the Pod's own or the kubeconfig's.

@@ -468,14 +468,12 @@ impl World {
 
     /// Those that the route names; without a `tls` of its own those of its entry points.
     fn resolvers_of<'a>(&'a self, route: &'a Route) -> BTreeSet<&'a str> {
-        match &route.tls {
-            Some(tls) => tls.resolver.as_deref().into_iter().collect(),
-            None => {
-                let entry_points = self.settings.entry_points_of(route);
-                let models = entry_points.filter_map(|one| one.tls.as_ref());
-                models.filter_map(|model| model.cert_resolver.as_deref()).collect()
-            }
+        if let Some(tls) = &route.tls {
+            return tls.resolver.as_deref().into_iter().collect();
         }
+        let entry_points = self.settings.entry_points_of(route);
+        let models = entry_points.filter_map(|one| one.tls.as_ref());
+        models.filter_map(|model| model.cert_resolver.as_deref()).collect()
     }
 
     fn needs(&self, route: &Route) -> Needs {

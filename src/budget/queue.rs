@@ -38,10 +38,13 @@ enum Costs {
     AnOrder,
 }
 
+/// By namespace, who came first first.
+type Spaces = BTreeMap<String, BTreeSet<(u64, Id)>>;
+
 #[derive(Debug, Default)]
 struct Line {
     /// By class, those that cost no new order first; then by namespace.
-    waiting: BTreeMap<(Class, Costs), BTreeMap<String, BTreeSet<(u64, Id)>>>,
+    waiting: BTreeMap<(Class, Costs), Spaces>,
     /// How many wait, by namespace.
     of_namespace: BTreeMap<String, usize>,
     /// When each namespace last had its turn.

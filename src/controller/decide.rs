@@ -126,7 +126,7 @@ fn wait_for_turn(
     match (&decision.step, want) {
         (Step::Issue(_), _) if leader.busy.contains(id) => {}
         (Step::Issue(grounds), Some(want)) if !paused => {
-            queue::enter(leader, id, want, *grounds, now, &mut decision.view);
+            queue::enter(leader, (id, want), *grounds, now, &mut decision.view);
         }
         _ => leader.budget.leave(id),
     }

@@ -42,8 +42,8 @@ fn next(leader: &Leader, id: &Id, want: &Want, now: Timestamp) -> Option<Timesta
     match known.into_iter().chain(after).max() {
         // It was missed while nobody led.
         Some(missed) if missed < now && !leader.complete => {
-            let wait = SPREAD.as_secs_f64() * id.share();
-            Some(now + SignedDuration::try_from_secs_f64(wait).unwrap_or_default())
+            let seconds = SPREAD.as_secs_f64() * id.share();
+            Some(now + SignedDuration::try_from_secs_f64(seconds).unwrap_or_default())
         }
         Some(next) => Some(next),
         None => Some(now),
@@ -62,11 +62,11 @@ pub(super) fn start(leader: &mut Leader, now: Timestamp) {
         let Some((at, id)) = first.filter(|(at, _)| *at <= now) else { return };
         leader.polls.due.remove(&(at, id.clone()));
         leader.polls.at.remove(&id);
-        begin(leader, &id);
+        begin(leader, &id, now);
     }
 }
 
-fn begin(leader: &mut Leader, id: &Id) {
+fn begin(leader: &mut Leader, id: &Id, now: Timestamp) {
     // A worker that is about the certificate asks itself, or the certificate is looked at after it.
     if leader.busy.contains(id) {
         return;
@@ -79,7 +79,7 @@ fn begin(leader: &mut Leader, id: &Id) {
     let Some(resolver) = issuer(leader, &want, terms) else { return };
     leader.polls.running.insert(id.clone());
     let engine = leader.engine.clone();
-    leader.work(id, async move { issue::poll(&engine, &resolver, ari_id).await });
+    leader.work(id, async move { issue::poll(&engine, &resolver, ari_id, now).await });
 }
 
 /// By whom the certificate was issued, as far as that one is still known.

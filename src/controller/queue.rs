@@ -54,8 +54,7 @@ fn with_key(resolver: &Resolver, want: &Want) -> Resolver {
 /// Waits for its turn from now on; what is shown says so if that is known to be later.
 pub(super) fn enter(
     leader: &mut Leader,
-    id: &Id,
-    want: &Want,
+    (id, want): (&Id, &Want),
     grounds: Grounds,
     now: Timestamp,
     view: &mut View,
@@ -136,7 +135,7 @@ fn begin(leader: &mut Leader, ticket: &Ticket, now: Timestamp) -> bool {
         return false;
     }
     leader.in_flight.extend(want.names.iter().map(|name| (name.clone(), id.clone())));
-    let job = job(leader, ticket, &want, choice, grounds, now);
+    let job = job(leader, (ticket, &want), choice, grounds, now);
     let (engine, clock) = (leader.engine.clone(), leader.settings.clock);
     leader.work(id, async move { issue::drive(&engine, &job, clock).await });
     true
@@ -144,8 +143,7 @@ fn begin(leader: &mut Leader, ticket: &Ticket, now: Timestamp) -> bool {
 
 fn job(
     leader: &Leader,
-    ticket: &Ticket,
-    want: &Want,
+    (ticket, want): (&Ticket, &Want),
     choice: Choice,
     grounds: Grounds,
     now: Timestamp,

@@ -18,11 +18,11 @@ use crate::store::Versioned;
 const POLL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks the CA when to renew the certificate (RFC 9773). `ari_id`: which certificate.
-pub async fn poll(engine: &Engine, resolver: &Resolver, ari_id: String) -> Outcome {
+pub async fn poll(engine: &Engine, resolver: &Resolver, ari_id: String, now: Timestamp) -> Outcome {
     let polled = async {
         fenced(&engine.fence)?;
         let account = engine.accounts.opened(resolver, &engine.fence).await?;
-        Ok::<_, Stop>(window(account.ca(), &ari_id).await?)
+        Ok::<_, Stop>(window(account.ca(), &ari_id, now).await?)
     };
     match polled.await {
         Ok(polled) => Outcome::Polled { ari_id, polled },
@@ -34,11 +34,10 @@ pub async fn poll(engine: &Engine, resolver: &Resolver, ari_id: String) -> Outco
 }
 
 /// `None`: the CA does not tell such things.
-async fn window(ca: &Arc<Ca>, ari_id: &str) -> Result<Option<Polled>, acme::Error> {
+async fn window(ca: &Arc<Ca>, ari_id: &str, now: Timestamp) -> Result<Option<Polled>, acme::Error> {
     let answer = tokio::time::timeout(POLL_LIMIT, ca.renewal_info(ari_id)).await;
     let answer = answer.map_err(|_elapsed| acme::Error::Timeout)??;
     Ok(answer.map(|answer| {
-        let now = Timestamp::now();
         let wait = answer.retry_after.map(|after| after.resolve(now).duration_since(now));
         let window = Window { start: answer.start, end: answer.end };
         Polled { window, retry_after: wait }
@@ -52,7 +51,7 @@ pub(super) async fn first_window(
     now: Timestamp,
 ) -> Option<Ari> {
     let ari_id = certificate.facts().ari_id.as_ref()?;
-    match window(ca, ari_id).await {
+    match window(ca, ari_id, now).await {
         Ok(polled) => learn(None, ari_id, Some(polled?), now, rand::random()),
         Err(error) => {
             tracing::debug!("renewal information of {ari_id}: {error}; asked for again");

@@ -100,8 +100,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn polled(start: &str, end: &str) -> Option<Polled> {
-        Some(Polled { window: Window { start: at(start), end: at(end) }, retry_after: None })
+    fn polled(start: &str, end: &str) -> Polled {
+        Polled { window: Window { start: at(start), end: at(end) }, retry_after: None }
     }
 
     const NOW: &str = "2027-01-01T00:00:00Z";
@@ -109,7 +109,7 @@ mod tests {
     const END: &str = "2027-02-02T16:00:00Z";
 
     fn first(dice: f64) -> Ari {
-        learn(None, "one", polled(START, END), at(NOW), dice).unwrap()
+        learn(None, "one", Some(polled(START, END)), at(NOW), dice).unwrap()
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
     fn the_instant_stays_while_the_window_is_the_same() {
         let known = first(0.25);
         let later = at("2027-01-05T00:00:00Z");
-        let again = learn(Some(&known), "one", polled(START, END), later, 0.9).unwrap();
+        let again = learn(Some(&known), "one", Some(polled(START, END)), later, 0.9).unwrap();
         assert_eq!((again.chosen, again.next_poll), (known.chosen, at("2027-01-05T06:00:00Z")));
         let json = serde_json::to_string(&known).unwrap();
         assert_eq!(serde_json::from_str::<Ari>(&json).unwrap(), known, "a restart changes nothing");
@@ -133,7 +133,7 @@ mod tests {
     fn a_window_moved_into_the_past_is_due_at_once() {
         let known = first(0.5);
         let now = at("2027-01-05T00:00:00Z");
-        let moved = polled("2027-01-04T23:00:00Z", "2027-01-04T23:30:00Z");
+        let moved = Some(polled("2027-01-04T23:00:00Z", "2027-01-04T23:30:00Z"));
         let moved = learn(Some(&known), "one", moved, now, 0.99).unwrap();
         assert!(moved.chosen < now);
         assert!(!moved.is_open(now), "such an order is not exempt");
@@ -147,21 +147,21 @@ mod tests {
         assert_eq!((kept.window, kept.chosen), (known.window, known.chosen));
         assert_eq!(kept.next_poll, at("2027-01-05T01:00:00Z"));
         assert_eq!(learn(Some(&known), "two", None, now, 0.0), None);
-        let backward = polled(END, START);
+        let backward = Some(polled(END, START));
         assert_eq!(learn(Some(&known), "one", backward, now, 0.0).unwrap().window, known.window);
     }
 
     #[test]
     fn another_certificate_starts_anew() {
         let known = Ari { refused: true, ..first(0.5) };
-        let other = learn(Some(&known), "two", polled(START, END), at(NOW), 0.0).unwrap();
+        let other = learn(Some(&known), "two", Some(polled(START, END)), at(NOW), 0.0).unwrap();
         assert_eq!((other.id.as_str(), other.chosen, other.refused), ("two", at(START), false));
     }
 
     #[test]
     fn odd_windows_and_waits_are_lived_with() {
         for (start, end) in [(START, START), ("9999-01-01T00:00:00Z", "9999-12-30T00:00:00Z")] {
-            let ari = learn(None, "one", polled(start, end), at(NOW), 0.999).unwrap();
+            let ari = learn(None, "one", Some(polled(start, end)), at(NOW), 0.999).unwrap();
             assert!(ari.window.start <= ari.chosen && ari.chosen <= ari.window.end);
         }
         for (seconds, next) in [
@@ -170,7 +170,7 @@ mod tests {
             (3600, "2027-01-01T01:00:00Z"),
             (604_800, "2027-01-01T06:00:00Z"),
         ] {
-            let mut answer = polled(START, END).unwrap();
+            let mut answer = polled(START, END);
             answer.retry_after = Some(SignedDuration::from_secs(seconds));
             let ari = learn(None, "one", Some(answer), at(NOW), 0.5).unwrap();
             assert_eq!(ari.next_poll, at(next), "{seconds}");

@@ -83,6 +83,7 @@ pub enum Exemption {
 }
 
 impl Exemption {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(super) fn is_none(&self) -> bool {
         *self == Self::None
     }

@@ -111,7 +111,7 @@ fn a_txt_record_is_listed_before_it_is_set_and_until_it_is_gone() {
     let located = Event::Located { proofs: proofs.clone(), records: vec![intended.clone()] };
     let state = leads_to(&state, located, "Record");
     assert_eq!(state.records, std::slice::from_ref(&intended));
-    let made = Record { handle: Some(Handle("id".into())), ..intended.clone() };
+    let made = Record { handle: Some(Handle("id".into())), ..intended };
     let recorded = Event::Recorded { proofs, records: vec![made.clone()] };
     let state = leads_to(&state, recorded, "Present");
     assert_eq!(state.records, std::slice::from_ref(&made));

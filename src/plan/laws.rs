@@ -116,7 +116,7 @@ impl Situation {
     }
 
     /// What a step leaves when all goes well.
-    fn after(mut self, step: Step) -> Self {
+    fn after(mut self, step: &Step) -> Self {
         let facts = match &self.held {
             Held::Certificate(facts) => Some(facts.names.clone()),
             _ => None,
@@ -171,7 +171,7 @@ proptest! {
             }
             prop_assert!(!steps.contains(&step), "{step:?} after {steps:?}: {now:?}");
             steps.push(step.clone());
-            now = now.after(step);
+            now = now.after(&step);
         }
         let noted = steps.iter().filter(|step| **step != Step::NoteUsed).count();
         prop_assert!(noted <= 1, "{steps:?}");

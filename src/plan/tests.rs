@@ -101,21 +101,21 @@ fn question<'a>(held: &'a Held, state: Option<&'a State>, now: &str) -> Question
 
 const ISSUE: Step = Step::Issue(Grounds { class: Class::First, cause: Cause::Other });
 
-fn wants(names: &Names) -> Option<super::Wanted<'_>> {
-    Some(super::Wanted { names, spec: Some(spec()) })
+fn wants(names: &Names) -> super::Wanted<'_> {
+    super::Wanted { names, spec: Some(spec()) }
 }
 
 fn ask(wanted: Wanted, held: &Held, state: Option<&State>, now: &str) -> Decision {
     let names = names(&["a.x"]);
     let question = question(held, state, now);
-    let wanted = if matches!(wanted, Wanted::Yes) { wants(&names) } else { None };
+    let wanted = if matches!(wanted, Wanted::Yes) { Some(wants(&names)) } else { None };
     decide(&Question { wanted, ..question })
 }
 
 #[track_caller]
-fn check(decision: &Decision, step: Step, why: Why, wake: Option<&str>) {
-    let (shown, is) = (format!("{decision:?}"), decision.step.clone());
-    let same = is == step || matches!((&is, &step), (Step::Issue(_), Step::Issue(_)));
+fn check(decision: &Decision, step: &Step, why: Why, wake: Option<&str>) {
+    let (shown, is) = (format!("{decision:?}"), &decision.step);
+    let same = is == step || matches!((is, step), (Step::Issue(_), Step::Issue(_)));
     assert!(same, "{shown}");
     assert_eq!(decision.view.reason, why, "{shown}");
     assert_eq!(decision.wake, wake.map(at), "{decision:?}");
@@ -125,7 +125,7 @@ fn check(decision: &Decision, step: Step, why: Why, wake: Option<&str>) {
 fn nothing_held_is_issued() {
     check(
         &ask(Wanted::Yes, &Held::Nothing, None, "2026-01-01T00:00:00Z"),
-        ISSUE,
+        &ISSUE,
         Why::NotIssued,
         None,
     );
@@ -134,17 +134,17 @@ fn nothing_held_is_issued() {
 #[test]
 fn a_good_certificate_is_kept_until_a_third_is_left() {
     let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-03-01T23:59:58Z");
-    check(&decision, Step::Nothing, Why::Issued, Some("2026-03-01T23:59:59Z"));
+    check(&decision, &Step::Nothing, Why::Issued, Some("2026-03-01T23:59:59Z"));
     assert!(decision.view.ready);
     let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-03-02T00:00:00Z");
-    check(&decision, ISSUE, Why::RenewalDue, Some("2026-03-31T23:59:59Z"));
+    check(&decision, &ISSUE, Why::RenewalDue, Some("2026-03-31T23:59:59Z"));
     assert!(decision.view.ready, "the old one is good while the new one is got");
 }
 
 #[test]
 fn an_expired_certificate_is_not_ready() {
     let decision = ask(Wanted::Yes, &held(), Some(&state()), "2026-04-01T00:00:00Z");
-    check(&decision, ISSUE, Why::Expired, None);
+    check(&decision, &ISSUE, Why::Expired, None);
     assert!(!decision.view.ready);
 }
 
@@ -152,7 +152,7 @@ fn an_expired_certificate_is_not_ready() {
 fn what_somebody_put_into_the_secret_is_replaced() {
     let unreadable = Held::Unreadable("no key".to_owned());
     let decision = ask(Wanted::Yes, &unreadable, Some(&state()), "2026-01-01T00:00:00Z");
-    check(&decision, ISSUE, Why::SecretUnreadable, None);
+    check(&decision, &ISSUE, Why::SecretUnreadable, None);
     let mut other = facts("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z");
     other.names = names(&["b.x"]);
     let decision =
@@ -166,13 +166,13 @@ fn unused_is_noted_then_removed_then_forgotten() {
     let now = "2026-01-02T00:00:00Z";
     check(
         &ask(Wanted::No, &held(), Some(&state), now),
-        Step::NoteUnused,
+        &Step::NoteUnused,
         Why::Unused,
         Some("2026-03-31T23:59:59Z"),
     );
     state.unused_since = Some(at(now));
     let before = ask(Wanted::No, &held(), Some(&state), "2026-01-02T23:59:59Z");
-    check(&before, Step::Nothing, Why::Unused, Some("2026-01-03T00:00:00Z"));
+    check(&before, &Step::Nothing, Why::Unused, Some("2026-01-03T00:00:00Z"));
     assert_eq!(ask(Wanted::No, &held(), Some(&state), "2026-01-03T00:00:00Z").step, Step::Remove);
     assert_eq!(
         ask(Wanted::Yes, &held(), Some(&state), "2026-01-03T00:00:00Z").step,
@@ -180,7 +180,7 @@ fn unused_is_noted_then_removed_then_forgotten() {
     );
     state.removed_at = Some(at("2026-01-03T00:00:00Z"));
     let gone = ask(Wanted::No, &Held::Nothing, Some(&state), "2026-01-04T00:00:00Z");
-    check(&gone, Step::Nothing, Why::Unused, Some("2026-01-10T00:00:00Z"));
+    check(&gone, &Step::Nothing, Why::Unused, Some("2026-01-10T00:00:00Z"));
     let gone = ask(Wanted::No, &Held::Nothing, Some(&state), "2026-01-10T00:00:00Z");
     assert_eq!(gone.step, Step::Forget);
 }

@@ -55,7 +55,7 @@ pub(super) struct Hosts {
         clippy::disallowed_types,
         reason = "looked up by name and never walked: the cost is the same for few and for many"
     )]
-    hosts: std::collections::HashMap<Name, Host>,
+    by_name: std::collections::HashMap<Name, Host>,
     holds: BTreeMap<Id, Hold>,
     grants: Vec<Grant>,
     reading: Grants,
@@ -155,7 +155,7 @@ impl Hosts {
 
     /// Whether a grant that is not known yet may say whose the name is.
     pub(super) fn is_open(&self, name: &Name) -> bool {
-        let is_held = self.hosts.get(name).is_some_and(|host| host.holder().is_some());
+        let is_held = self.by_name.get(name).is_some_and(|host| host.holder().is_some());
         self.reading == Grants::Unread && !is_held && !self.is_granted(name)
     }
 
@@ -167,7 +167,7 @@ impl Hosts {
         if self.is_open(name) {
             return false;
         }
-        let owner = self.hosts.get(name).and_then(Host::owner);
+        let owner = self.by_name.get(name).and_then(Host::owner);
         owner.is_none_or(|owner| owner == namespace)
     }
 
@@ -197,19 +197,19 @@ impl Hosts {
     /// Returns the name if it has another owner now.
     fn change(&mut self, name: &Name, change: impl FnOnce(&mut Host)) -> Option<Name> {
         let is_granted = self.is_granted(name);
-        let host = self.hosts.entry(name.clone()).or_default();
+        let host = self.by_name.entry(name.clone()).or_default();
         let before = host.owner().map(str::to_owned);
         change(host);
         let is_passed_on = before.as_deref() != host.owner() && !is_granted;
         if host.is_forgotten() {
-            self.hosts.remove(name);
+            self.by_name.remove(name);
         }
         is_passed_on.then(|| name.clone())
     }
 
     /// Routes of any namespace that name one of `names`.
     pub(super) fn claimants(&self, names: &[Name]) -> BTreeSet<Key> {
-        let hosts = names.iter().filter_map(|name| self.hosts.get(name));
+        let hosts = names.iter().filter_map(|name| self.by_name.get(name));
         hosts.flat_map(|host| host.claims.iter()).map(|(_, key)| key.clone()).collect()
     }
 

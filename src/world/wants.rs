@@ -140,7 +140,7 @@ impl Wants {
         match one.routes.binary_search_by(|(other, _)| other.cmp(&age)) {
             // Another rule of the same route.
             Ok(at) => {
-                one.routes.get_mut(at).into_iter().for_each(|(_, known)| *known = wish.clone())
+                one.routes.get_mut(at).into_iter().for_each(|(_, known)| *known = wish.clone());
             }
             Err(at) => one.routes.insert(at, (age.clone(), wish)),
         }

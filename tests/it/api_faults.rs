@@ -57,9 +57,9 @@ async fn writes_that_were_done_without_a_reply_are_found_done() {
     let (count, mut writes) = (Arc::clone(&lost), 0);
     front.script(move |asked| {
         writes += usize::from(is_write(asked));
-        let lose = is_write(asked) && writes % 3 == 0;
-        count.fetch_add(usize::from(lose), Ordering::Relaxed);
-        if lose { Turn::Lose } else { Turn::Pass }
+        let is_third = is_write(asked) && writes % 3 == 0;
+        count.fetch_add(usize::from(is_third), Ordering::Relaxed);
+        if is_third { Turn::Lose } else { Turn::Pass }
     });
     apply_routes(&stand);
     all_right(&stand, &controller).await;

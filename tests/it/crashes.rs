@@ -142,7 +142,7 @@ async fn one(
     (through, which): (&Path, usize),
     host: &str,
 ) -> Option<String> {
-    stand.controller = through.to_owned();
+    through.clone_into(&mut stand.controller);
     fronts.pass();
     let first = stand.start_controller();
     look::logs(stand, &first, "everything is known").await;

@@ -25,7 +25,7 @@ async fn dns_stand(
     let settings = &mut stand.settings;
     stand.ca = Ca::start_asking(Some(bind.server()), settings.web, &[], &Value::Null);
     settings.ca_server = stand.ca.directory();
-    settings.trust = stand.ca.trust.clone();
+    settings.trust.clone_from(&stand.ca.trust);
     let server = bind.server();
     settings.own = vec![format!("selfCheck: {{resolvers: ['{server}']}}")];
     let challenge = format!("{{provider: rfc2136, resolvers: ['{server}']{more}}}");

@@ -123,8 +123,8 @@ impl Front {
                 sender.send(Arc::clone(&inner)).unwrap();
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
                 told.send(listener.local_addr().unwrap().port()).unwrap();
-                serve(listener, acceptor, inner).await;
-            });
+                serve(listener, acceptor, inner).await
+            })
         });
         Self { port: port.recv().unwrap(), inner: inner.recv().unwrap(), held }
     }
@@ -174,7 +174,7 @@ fn client(
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, inner: Arc<Inner>) {
+async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, inner: Arc<Inner>) -> ! {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();

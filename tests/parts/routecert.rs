@@ -52,7 +52,7 @@ impl Settings {
         let ingress = self.ingress.as_ref().map(|more| self.provider(more));
         let ingress = ingress.map(|all| format!(", kubernetesIngress: {{{all}}}"));
         let ingress = ingress.unwrap_or_default();
-        let own: String = self.own.iter().map(|line| format!("  {line}\n")).collect();
+        let own = self.own.iter().fold(String::new(), |all, line| all + "  " + line + "\n");
         let file = match self.file.as_str() {
             "" => String::new(),
             file => format!(", file: {file}"),

@@ -102,7 +102,7 @@ fn what_a_person_asks_for_is_done() {
     for force in [true, false] {
         let state = State { asked: asked(force), ..known() };
         let decision = ask(Wanted::Yes, &held(), Some(&state), NOW);
-        check(&decision, ISSUE, Why::Forced, Some("2026-03-31T23:59:59Z"));
+        check(&decision, &ISSUE, Why::Forced, Some("2026-03-31T23:59:59Z"));
         let Step::Issue(grounds) = decision.step else { panic!() };
         assert_eq!(grounds.cause, if force { Cause::Forced } else { Cause::Other });
         let unused = ask(Wanted::No, &held(), Some(&state), NOW);
@@ -137,5 +137,5 @@ fn an_order_in_flight_is_gone_on_with_whatever_else_holds() {
         terms: None,
     });
     let decision = ask(Wanted::Yes, &held(), Some(&state), NOW);
-    check(&decision, ISSUE, Why::Issuing, Some("2026-03-31T23:59:59Z"));
+    check(&decision, &ISSUE, Why::Issuing, Some("2026-03-31T23:59:59Z"));
 }

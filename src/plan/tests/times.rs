@@ -124,7 +124,7 @@ fn the_instant_that_was_chosen_in_the_window_decides_for_its_certificate_only() 
     let before = ask(Wanted::Yes, &held(), Some(&state), "2026-02-01T11:00:00Z");
     assert_eq!((before.step, before.wake), (Step::Nothing, Some(ari.chosen)));
     let open = ask(Wanted::Yes, &held(), Some(&state), "2026-02-01T12:00:00Z");
-    check(&open, ISSUE, Why::WindowOpen, Some("2026-03-31T23:59:59Z"));
+    check(&open, &ISSUE, Why::WindowOpen, Some("2026-03-31T23:59:59Z"));
     let Step::Issue(grounds) = open.step else { panic!("{open:?}") };
     assert_eq!((grounds.class, grounds.cause), (Class::Window, Cause::Due));
     let other = State { ari: Some(Ari { id: "two".to_owned(), ..ari }), ..state };
@@ -138,10 +138,10 @@ fn a_window_moved_into_the_past_is_acted_on_at_once_and_once() {
     let window = Window { start: at("2026-01-09T23:00:00Z"), end: at("2026-01-09T23:30:00Z") };
     let polled = Polled { window, retry_after: None };
     let ari = learn(None, "one", Some(polled), at(now), 0.5);
-    let mut state = State { ari: ari.clone(), ..state() };
+    let mut state = State { ari, ..state() };
     state.issued = vec![issued("2026-01-01T00:00:00Z", Cause::Other)];
     let decision = ask(Wanted::Yes, &held(), Some(&state), now);
-    check(&decision, ISSUE, Why::WindowOpen, Some("2026-03-31T23:59:59Z"));
+    check(&decision, &ISSUE, Why::WindowOpen, Some("2026-03-31T23:59:59Z"));
     let Step::Issue(grounds) = decision.step else { panic!() };
     assert_eq!(grounds.class, Class::NearExpiry, "outside the window it is not exempt");
     assert_eq!(grounds.cause, Cause::Other, "a CA that says so again and again is a loop");
@@ -156,7 +156,7 @@ fn a_life_under_an_hour_is_served_and_told() {
     let short = facts("2026-01-01T00:00:00Z", "2026-01-01T00:30:00Z");
     let held = Held::Certificate(short);
     let decision = ask(Wanted::Yes, &held, Some(&state()), "2026-01-01T00:10:00Z");
-    check(&decision, Step::Nothing, Why::LifetimeTooShort, Some("2026-01-01T00:14:59.5Z"));
+    check(&decision, &Step::Nothing, Why::LifetimeTooShort, Some("2026-01-01T00:14:59.5Z"));
     assert!(decision.view.ready);
     let due = ask(Wanted::Yes, &held, Some(&state()), "2026-01-01T00:15:00Z");
     assert!(matches!(due.step, Step::Issue(_)));
