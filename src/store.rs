@@ -143,10 +143,10 @@ enum Backend {
 /// How answers of the challenge table come to those who give them.
 #[derive(Debug, Clone, Copy)]
 struct Spreading {
-    /// Answers that arrive within this share their writes.
+    /// Answers that follow each other within this share their writes.
     gather: Duration,
-    /// The same while many orders are in flight.
-    crowded: Duration,
+    /// But none waits for longer; while many are in flight, each write waits for so long.
+    most: Duration,
     /// How long an answer that is over waits for a write that it can share.
     linger: Duration,
     /// Between our watch showing an answer and telling the CA: other watches are as fast.
@@ -343,14 +343,14 @@ impl Store {
         match &self.0 {
             Backend::Cluster(_) => Spreading {
                 gather: Duration::from_millis(50),
-                crowded: Duration::from_millis(200),
+                most: Duration::from_millis(500),
                 linger: Duration::from_millis(500),
                 settle: Duration::from_millis(200),
             },
             // The only proxy is in this process, and the table in its memory.
             Backend::Files(_) => Spreading {
                 gather: Duration::ZERO,
-                crowded: Duration::ZERO,
+                most: Duration::ZERO,
                 linger: Duration::ZERO,
                 settle: Duration::ZERO,
             },

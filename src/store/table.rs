@@ -207,24 +207,31 @@ impl Writer {
         first: Command,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Vec<oneshot::Sender<Result<(), Error>>> {
-        let mut until = Instant::now() + self.patience(&first.change);
-        let mut waiting = vec![self.edit(first)];
-        while let Ok(Some(command)) = tokio::time::timeout_at(until, commands.recv()).await {
-            until = until.min(Instant::now() + self.patience(&command.change));
+        let Spreading { gather, most, linger, .. } = self.store.spreading();
+        let lingers = Instant::now() + linger;
+        let mut urgent = None;
+        let mut waiting = Vec::new();
+        let mut next = Some(first);
+        while let Some(command) = next {
+            let now = Instant::now();
+            if !matches!(command.change, Edit::Take(_)) {
+                let (since, _) = urgent.unwrap_or((now, now));
+                urgent = Some((since, now));
+            }
             waiting.push(self.edit(command));
+            let until = match urgent {
+                None => lingers,
+                Some((since, _)) if self.is_crowded() => since + most,
+                Some((since, last)) => (last + gather).min(since + most),
+            };
+            next = tokio::time::timeout_at(until, commands.recv()).await.ok().flatten();
         }
         waiting
     }
 
-    /// Many orders in flight wait a little longer, for fewer writes.
-    fn patience(&self, change: &Edit) -> Duration {
-        let Spreading { gather, crowded, linger, .. } = self.store.spreading();
-        let live: usize = self.shards.iter().map(|stored| stored.live.len()).sum();
-        match change {
-            Edit::Take(_) => linger,
-            Edit::Put(_) | Edit::Settle if live >= CROWD => crowded,
-            Edit::Put(_) | Edit::Settle => gather,
-        }
+    /// Whether many orders are in flight: these wait a little longer, for fewer writes.
+    fn is_crowded(&self) -> bool {
+        self.shards.iter().map(|stored| stored.live.len()).sum::<usize>() >= CROWD
     }
 
     fn edit(&mut self, command: Command) -> oneshot::Sender<Result<(), Error>> {

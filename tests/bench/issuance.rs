@@ -95,10 +95,9 @@ fn load() -> String {
     text.split(' ').next().unwrap().to_owned()
 }
 
-/// No sleeps, no nonces refused, and of each wait the least that suits both: without
-/// `Retry-After` of an authorization lego would wait five seconds.
+/// No sleeps, no nonces refused, no `Retry-After`.
 fn ca(http: u16, tls: Option<u16>) -> Ca {
-    let mut settings = serde_json::json!({"retryAfter": {"authz": 1, "order": 0}});
+    let mut settings = serde_json::json!({"retryAfter": {"authz": 0, "order": 0}});
     if let Some(tls) = tls {
         settings["tlsPort"] = tls.into();
     }
