@@ -32,7 +32,7 @@ use crate::store::record::{Kind, Record};
 pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
 pub use files::{AcmeJson, Found, Unusable};
 pub use format::account_hash;
-pub use table::Table;
+pub use table::{Expected, Table};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -145,7 +145,7 @@ enum Backend {
 struct Spreading {
     /// Answers that follow each other within this share their writes.
     gather: Duration,
-    /// But none waits for longer; while many are in flight, each write waits for so long.
+    /// While many are expected, those that come within this do.
     most: Duration,
     /// How long an answer that is over waits for a write that it can share.
     linger: Duration,
@@ -343,7 +343,7 @@ impl Store {
         match &self.0 {
             Backend::Cluster(_) => Spreading {
                 gather: Duration::from_millis(50),
-                most: Duration::from_millis(500),
+                most: Duration::from_secs(2),
                 linger: Duration::from_millis(500),
                 settle: Duration::from_millis(200),
             },

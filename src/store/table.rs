@@ -2,6 +2,8 @@
 //! watch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -19,7 +21,7 @@ use crate::store::{Error, Shard, Spreading, Store};
 const AGAIN: Duration = Duration::from_secs(2);
 /// The watch shows a write within milliseconds; past this it has trouble.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
-/// So many answers that are waited for are many.
+/// So many orders that are about to present answers are many.
 const CROWD: usize = 8;
 
 /// The leader's hand on the challenge table.
@@ -29,6 +31,17 @@ pub struct Table {
     /// Tokens that our own watch shows.
     visible: watch::Receiver<BTreeSet<String>>,
     settle: Duration,
+    expected: Arc<AtomicUsize>,
+}
+
+/// An order that is about to present answers, as long as it lives.
+#[derive(Debug)]
+pub struct Expected(Arc<AtomicUsize>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -54,13 +67,27 @@ impl Table {
     ) -> Result<Self, Error> {
         let (commands, receiver) = mpsc::channel(256);
         let (shows, visible) = watch::channel(BTreeSet::new());
-        let mut writer = Writer { store: store.clone(), fence, shards: Vec::new() };
+        let expected = Arc::new(AtomicUsize::new(0));
+        let mut writer = Writer {
+            store: store.clone(),
+            fence,
+            shards: Vec::new(),
+            spreading: store.spreading(),
+            expected: Arc::clone(&expected),
+            came: 0,
+        };
         for index in 0..SHARDS {
             writer.shards.push(Stored::read(store, index).await?);
         }
         tasks.spawn(writer.run(receiver));
         tasks.spawn(follow(store.clone(), shows));
-        Ok(Self { commands, visible, settle: store.spreading().settle })
+        Ok(Self { commands, visible, settle: store.spreading().settle, expected })
+    }
+
+    /// Many that are expected wait for each other, to share their writes.
+    pub fn expect(&self) -> Expected {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        Expected(Arc::clone(&self.expected))
     }
 
     /// Returns once every answer can be seen by whoever watches the table.
@@ -122,6 +149,10 @@ struct Writer {
     store: Store,
     fence: Fence,
     shards: Vec<Stored>,
+    spreading: Spreading,
+    expected: Arc<AtomicUsize>,
+    /// How many orders shared the last write of answers.
+    came: usize,
 }
 
 /// One part as we know it and as it is to be.
@@ -130,32 +161,37 @@ struct Stored {
     version: Option<String>,
     /// Tokens of ours; the others are an earlier leader's.
     live: BTreeSet<String>,
-    dirty: bool,
+    /// By when it is to be written, if it is to be.
+    due: Option<Instant>,
 }
 
 impl Stored {
     async fn read(store: &Store, index: u8) -> Result<Self, Error> {
         let (shard, version) = store.shard(index).await?;
-        Ok(Self { shard, version, live: BTreeSet::new(), dirty: false })
+        Ok(Self { shard, version, live: BTreeSet::new(), due: None })
     }
 
     fn put(&mut self, token: String, answer: Answer) {
         self.live.insert(token.clone());
         if self.shard.answers.get(&token) != Some(&answer) {
             self.shard.answers.insert(token, answer);
-            self.dirty = true;
+            self.due = Some(Instant::now());
         }
     }
 
-    fn take(&mut self, token: &str) {
+    fn take(&mut self, token: &str, linger: Duration) {
         self.live.remove(token);
-        self.dirty |= self.shard.answers.remove(token).is_some();
+        if self.shard.answers.remove(token).is_some() {
+            self.due.get_or_insert_with(|| Instant::now() + linger);
+        }
     }
 
     fn settle(&mut self) {
         let before = self.shard.answers.len();
         self.shard.answers.retain(|token, _| self.live.contains(token));
-        self.dirty |= self.shard.answers.len() != before;
+        if self.shard.answers.len() != before {
+            self.due = Some(Instant::now());
+        }
     }
 
     async fn write(&mut self, store: &Store, fence: &Fence) -> Result<(), Error> {
@@ -171,67 +207,81 @@ impl Stored {
             other => other?,
         };
         self.version = Some(written);
-        self.dirty = false;
+        self.due = None;
         Ok(())
     }
 }
 
 impl Writer {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut again = Instant::now();
         loop {
-            let left = self.shards.iter().any(|stored| stored.dirty);
-            let first = tokio::select! {
-                first = commands.recv() => first,
-                () = tokio::time::sleep(AGAIN), if left => {
-                    if let Err(error) = self.write().await {
-                        tracing::debug!("challenge table: {error}");
+            let waiting = tokio::select! {
+                first = commands.recv() => match first {
+                    Some(Command { change: Edit::Take(tokens), .. }) => {
+                        self.take(tokens);
+                        continue;
                     }
-                    continue;
-                }
+                    Some(first) => self.gather(first, &mut commands).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(self.due().unwrap_or(again).max(again)),
+                    if self.due().is_some() => Vec::new(),
             };
-            let Some(first) = first else { return };
-            let waiting = self.gather(first, &mut commands).await;
             let outcome = self.write().await;
+            if let Err(error) = &outcome {
+                tracing::debug!("challenge table: {error}");
+                again = Instant::now() + AGAIN;
+            }
             for done in waiting {
+                let outcome =
+                    outcome.as_ref().map_or_else(|error| Err(copy_of(error)), |()| Ok(()));
                 // Nobody waits any more for an order that was given up.
-                drop(
-                    done.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(()))),
-                );
+                drop(done.send(outcome));
             }
         }
     }
 
-    /// Takes in what comes within the moment that the most urgent of it may wait.
+    /// When the next write has to be made, whatever comes. Where many came, more are to come.
+    fn due(&self) -> Option<Instant> {
+        let due = self.shards.iter().filter_map(|stored| stored.due).min()?;
+        let many = self.came >= CROWD || self.expects() >= CROWD;
+        Some(if many { due + self.spreading.most } else { due })
+    }
+
+    /// Takes in what comes until what is to be put has company enough.
     async fn gather(
         &mut self,
         first: Command,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Vec<oneshot::Sender<Result<(), Error>>> {
-        let Spreading { gather, most, linger, .. } = self.store.spreading();
-        let lingers = Instant::now() + linger;
-        let mut urgent = None;
-        let mut waiting = Vec::new();
-        let mut next = Some(first);
-        while let Some(command) = next {
-            let now = Instant::now();
-            if !matches!(command.change, Edit::Take(_)) {
-                let (since, _) = urgent.unwrap_or((now, now));
-                urgent = Some((since, now));
+        let Spreading { gather, most, .. } = self.spreading;
+        let most = Instant::now() + most;
+        let mut quiet = Instant::now() + gather;
+        let mut waiting = vec![self.edit(first)];
+        loop {
+            let until = if self.is_crowded(waiting.len()) { most } else { most.min(quiet) };
+            match tokio::time::timeout_at(until, commands.recv()).await {
+                Ok(Some(Command { change: Edit::Take(tokens), .. })) => self.take(tokens),
+                Ok(Some(command)) => {
+                    quiet = Instant::now() + gather;
+                    waiting.push(self.edit(command));
+                }
+                Ok(None) | Err(_) => break,
             }
-            waiting.push(self.edit(command));
-            let until = match urgent {
-                None => lingers,
-                Some((since, _)) if self.is_crowded() => since + most,
-                Some((since, last)) => (last + gather).min(since + most),
-            };
-            next = tokio::time::timeout_at(until, commands.recv()).await.ok().flatten();
         }
+        self.came = waiting.len();
         waiting
     }
 
-    /// Whether many orders are in flight: these wait a little longer, for fewer writes.
-    fn is_crowded(&self) -> bool {
-        self.shards.iter().map(|stored| stored.live.len()).sum::<usize>() >= CROWD
+    /// Whether many are expected of which less than three quarters have come.
+    fn is_crowded(&self, puts: usize) -> bool {
+        let expected = self.expects();
+        expected >= CROWD && 4 * puts < 3 * expected
+    }
+
+    fn expects(&self) -> usize {
+        self.expected.load(Ordering::Relaxed)
     }
 
     fn edit(&mut self, command: Command) -> oneshot::Sender<Result<(), Error>> {
@@ -243,16 +293,20 @@ impl Writer {
                     }
                 }
             }
-            Edit::Take(tokens) => {
-                for token in tokens {
-                    if let Some(shard) = self.shard_of(&token) {
-                        shard.take(&token);
-                    }
-                }
-            }
+            Edit::Take(tokens) => self.take(tokens),
             Edit::Settle => self.shards.iter_mut().for_each(Stored::settle),
         }
         command.done
+    }
+
+    /// Goes with a later write.
+    fn take(&mut self, tokens: Vec<String>) {
+        let linger = self.spreading.linger;
+        for token in tokens {
+            if let Some(shard) = self.shard_of(&token) {
+                shard.take(&token, linger);
+            }
+        }
     }
 
     fn shard_of(&mut self, token: &str) -> Option<&mut Stored> {
@@ -260,8 +314,9 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        let Self { store, fence, shards } = self;
-        let dirty = shards.iter_mut().filter(|stored| stored.dirty);
+        let Self { store, fence, shards, .. } = self;
+        let now = Instant::now();
+        let dirty = shards.iter_mut().filter(|stored| stored.due.is_some_and(|due| due <= now));
         let mut writes: FuturesUnordered<_> =
             dirty.map(|stored| stored.write(store, fence)).collect();
         let mut outcome = Ok(());
@@ -273,6 +328,6 @@ impl Writer {
 }
 
 /// One failed write is told to each who waited for it.
-fn again(error: &Error) -> Error {
+fn copy_of(error: &Error) -> Error {
     Error::Failed { object: "challenge table".to_owned(), cause: error.to_string() }
 }
