@@ -32,7 +32,7 @@ use crate::order;
 use crate::order::{Effect, Event, Failure, FailureKind, Pending, Polled, State, Terms};
 use crate::resolver::{ChallengeKind, Resolver};
 use crate::store;
-use crate::store::{Label, Store, Table, Versioned};
+use crate::store::{Expected, Label, Store, Table, Versioned};
 
 pub use accounts::{Accounts, OpenFailed, account_name};
 pub use aside::{Revocation, poll, revoke};
@@ -187,6 +187,8 @@ struct Driver<'a> {
     swept: bool,
     /// What the self-check found of the names of the order.
     found: BTreeMap<Name, String>,
+    /// Until its answers are in the challenge table.
+    expected: Option<Expected>,
 }
 
 impl Stop {
@@ -217,6 +219,8 @@ impl<'a> Driver<'a> {
         let kinds = job.resolver.challenges.kinds();
         let (account, held_key, turn, swept) = (None, None, None, false);
         let found = BTreeMap::new();
+        let presents = kinds.iter().any(|kind| *kind != ChallengeKind::Dns01);
+        let expected = presents.then(|| engine.table.expect());
         Ok(Self {
             engine,
             job,
@@ -229,6 +233,7 @@ impl<'a> Driver<'a> {
             turn,
             swept,
             found,
+            expected,
         })
     }
 

@@ -36,7 +36,7 @@ use crate::store::record::{Kind, Record};
 pub use cluster::object::{CERTIFICATE_PREFIX, LABEL_KIND, content, copy_of};
 pub use files::{AcmeJson, Found, Unusable, Visitor};
 pub use format::account_hash;
-pub use table::Table;
+pub use table::{Expected, Table};
 
 /// The leader may write the same record meanwhile, a few times.
 const MAX_TRIES: u32 = 5;
@@ -156,8 +156,12 @@ enum Backend {
 /// How answers of the challenge table come to those who give them.
 #[derive(Debug, Clone, Copy)]
 struct Spreading {
-    /// Changes that arrive within this share their writes.
+    /// Answers that follow each other within this share their writes.
     gather: Duration,
+    /// While many are expected, those that come within this do.
+    most: Duration,
+    /// How long an answer that is over waits for a write that it can share.
+    linger: Duration,
     /// Between our watch showing an answer and telling the CA: other watches are as fast.
     settle: Duration,
 }
@@ -463,11 +467,19 @@ impl Store {
 
     fn spreading(&self) -> Spreading {
         match &self.0 {
-            Backend::Cluster(_) => {
-                Spreading { gather: Duration::from_millis(50), settle: Duration::from_millis(200) }
-            }
-            // The only proxy is in this process.
-            Backend::Files(_) => Spreading { gather: Duration::ZERO, settle: Duration::ZERO },
+            Backend::Cluster(_) => Spreading {
+                gather: Duration::from_millis(50),
+                most: Duration::from_secs(2),
+                linger: Duration::from_millis(500),
+                settle: Duration::from_millis(200),
+            },
+            // The only proxy is in this process, and the table in its memory.
+            Backend::Files(_) => Spreading {
+                gather: Duration::ZERO,
+                most: Duration::ZERO,
+                linger: Duration::ZERO,
+                settle: Duration::ZERO,
+            },
         }
     }
 

@@ -221,7 +221,8 @@ fn show(leader: &mut Leader, id: &Id, want: Option<&Want>, decision: &Decision) 
     } else {
         leader.records.show(id, view.clone());
     }
-    tell(leader, News::Certificate { id: id.clone(), shown });
+    let more = leader.busy.contains(id) && leader.records.told(id).is_none();
+    tell(leader, News::Certificate { id: id.clone(), shown, more });
     let routes = want.filter(|_| has_news).into_iter().flat_map(|want| &want.routes);
     leader.dirty.routes.extend(routes.cloned());
 }

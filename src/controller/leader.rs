@@ -306,6 +306,8 @@ impl Leader {
     /// Has a worker do something about the certificate, alone until it is done.
     pub(super) fn work(&mut self, id: &Id, what: impl Future<Output = Outcome> + Send + 'static) {
         self.busy.insert(id.clone());
+        // The publisher ends with this leader.
+        drop(self.news.send(News::Begun(id.clone())));
         let task = self.workers.spawn(what);
         self.jobs.insert(task.id(), id.clone());
     }

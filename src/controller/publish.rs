@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::cert::Id;
 use crate::cluster::Fence;
-use crate::controller::publish::certificates::Certificates;
+use crate::controller::publish::certificates::{Certificates, Observed};
 use crate::route::Key;
 use crate::store;
 
@@ -33,8 +33,8 @@ pub(super) use crate::controller::publish::journal::log;
 pub(super) use crate::controller::publish::resolvers::ResolverNews;
 pub(super) use crate::controller::publish::routes::{RouteNews, Verdict};
 
-/// Pause before a write that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+/// What can wait, or failed, is looked at again after one to two of these.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Writes under way: each waits for the API server far longer than it takes us.
 const AT_ONCE: usize = 8;
 
@@ -44,7 +44,11 @@ pub(super) enum News {
     Certificate {
         id: Id,
         shown: Option<Shown>,
+        /// A worker is at it, and says nothing yet: it is told again at its end.
+        more: bool,
     },
+    /// A worker is at this certificate from now on.
+    Begun(Id),
     Route {
         key: Key,
         news: Option<RouteNews>,
@@ -67,6 +71,10 @@ pub(super) struct Publisher {
     todo: BTreeSet<Todo>,
     /// To be looked at again after a pause, such as what could not be written; it holds up nothing.
     later: BTreeSet<Todo>,
+    /// The same after the next pause, so that nothing waits for less than a whole one.
+    sooner: BTreeSet<Todo>,
+    /// To be looked at when the worker is done.
+    under_way: BTreeSet<Todo>,
     /// Kinds of objects of which a failure has been told.
     told: BTreeSet<&'static str>,
 }
@@ -79,6 +87,10 @@ enum Todo {
 }
 
 impl Todo {
+    fn certificate((namespace, name): (String, String)) -> Self {
+        Self::Certificate(namespace, name)
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Certificate(..) => "AcmeCertificate",
@@ -104,6 +116,8 @@ impl Publisher {
             resolvers: BTreeMap::new(),
             todo: BTreeSet::new(),
             later: BTreeSet::new(),
+            sooner: BTreeSet::new(),
+            under_way: BTreeSet::new(),
             told: BTreeSet::new(),
         }
     }
@@ -112,7 +126,7 @@ impl Publisher {
         let mut watched = self.certificates.watch();
         let mut again = Instant::now();
         loop {
-            let mut waits = !self.later.is_empty();
+            let mut waits = !self.later.is_empty() || !self.sooner.is_empty();
             tokio::select! {
                 item = news.recv() => match item {
                     Some(item) => self.take(item),
@@ -123,7 +137,8 @@ impl Publisher {
                     self.look_at(places);
                 }
                 () = tokio::time::sleep_until(again), if waits => {
-                    self.todo.append(&mut self.later);
+                    self.todo.append(&mut self.sooner);
+                    std::mem::swap(&mut self.later, &mut self.sooner);
                     waits = false;
                 }
             }
@@ -140,9 +155,18 @@ impl Publisher {
     /// Somebody who writes over what we say, again and again, is answered slowly.
     fn take(&mut self, news: News) {
         match news {
-            News::Certificate { id, shown } => {
-                let place = self.certificates.take(id, shown);
-                self.look_at(place);
+            News::Begun(id) => {
+                if let Some(todo) = self.certificates.place(&id).map(Todo::certificate)
+                    && (self.later.remove(&todo) | self.sooner.remove(&todo))
+                {
+                    self.under_way.insert(todo);
+                }
+            }
+            News::Certificate { id, shown, more } => {
+                let said = self.certificates.says_as_much(&id, shown.as_ref());
+                if let Some(todo) = self.certificates.take(id, shown).map(Todo::certificate) {
+                    self.put(todo, said, more);
+                }
             }
             News::Route { key, news } => {
                 let news = news.filter(|news| news.is_told(&key));
@@ -169,9 +193,20 @@ impl Publisher {
         }
     }
 
+    /// What changes while a certificate is worked on is written once, at the end.
+    #[expect(clippy::fn_params_excessive_bools, reason = "`more` is what was told of it")]
+    fn put(&mut self, todo: Todo, said: Option<bool>, more: bool) {
+        let was_under_way = self.under_way.remove(&todo);
+        let queue = match said {
+            Some(_) if more => &mut self.under_way,
+            Some(true) if !was_under_way => &mut self.later,
+            _ => &mut self.todo,
+        };
+        queue.insert(todo);
+    }
+
     fn look_at(&mut self, places: impl IntoIterator<Item = (String, String)>) {
-        let places = places.into_iter();
-        self.todo.extend(places.map(|(namespace, name)| Todo::Certificate(namespace, name)));
+        self.todo.extend(places.into_iter().map(Todo::certificate));
     }
 
     async fn write_all(&mut self) {
@@ -183,37 +218,47 @@ impl Publisher {
         let written: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
         for (todo, written) in written {
             match written {
-                Ok(()) | Err(store::Error::Missing { .. } | store::Error::Conflict { .. }) => {
-                    self.later.remove(&todo);
-                }
-                Err(error) => {
+                Err(error) if !is_overtaken(&error) => {
                     if self.told.insert(todo.kind()) {
                         tracing::warn!("{error}; tried again until it is done");
                     }
                     self.later.insert(todo);
                 }
+                done => {
+                    self.later.remove(&todo);
+                    self.sooner.remove(&todo);
+                    if let (Ok(Some(written)), Todo::Certificate(namespace, name)) = (done, todo) {
+                        self.certificates.note(namespace, name, written);
+                    }
+                }
             }
         }
-        self.told.retain(|kind| self.later.iter().any(|todo| todo.kind() == *kind));
+        self.told
+            .retain(|kind| self.later.iter().chain(&self.sooner).any(|todo| todo.kind() == *kind));
     }
 
-    async fn write(&self, todo: &Todo) -> Result<(), store::Error> {
+    async fn write(&self, todo: &Todo) -> Result<Option<Observed>, store::Error> {
         if !self.fence.holds() {
-            return Ok(());
+            return Ok(None);
         }
         let now = (self.clock)();
         match todo {
             Todo::Certificate(namespace, name) => self.certificates.write(namespace, name).await,
             Todo::Resolver(name) => match self.resolvers.get(name) {
-                Some(news) => resolvers::write(&self.client, name, news, now).await,
-                None => Ok(()),
+                Some(news) => resolvers::write(&self.client, name, news, now).await.map(|()| None),
+                None => Ok(None),
             },
             Todo::Route(key) => match self.routes.get(key) {
-                Some(news) => routes::write(&self.client, key, news, now).await,
-                None => Ok(()),
+                Some(news) => routes::write(&self.client, key, news, now).await.map(|()| None),
+                None => Ok(None),
             },
         }
     }
+}
+
+/// Whatever came in between is told by our watch, and looked at then.
+fn is_overtaken(error: &store::Error) -> bool {
+    matches!(error, store::Error::Missing { .. } | store::Error::Conflict { .. })
 }
 
 fn set<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) {

@@ -34,6 +34,7 @@ impl Driver<'_> {
         if !answers.is_empty() {
             self.show(answers).await?;
         }
+        self.expected = None;
         tokio::time::sleep(self.delay(&proofs)).await;
         self.check(&proofs).await;
         Ok(Event::Presented(proofs))

@@ -61,6 +61,7 @@ mod tenants;
 mod tidy;
 mod usage;
 mod wishes;
+mod writes;
 mod year;
 
 use parts::cluster::Cluster;

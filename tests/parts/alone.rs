@@ -38,11 +38,16 @@ pub struct Alone {
 
 impl Alone {
     pub fn new(binary: &Path, name: &str) -> Self {
+        Self::with_ca(binary, name, Ca::start)
+    }
+
+    /// With a CA that `ca` starts, which looks for HTTP-01 at the port that it is given.
+    pub fn with_ca(binary: &Path, name: &str, ca: impl FnOnce(u16) -> Ca) -> Self {
         let [web, websecure] = process::free_ports();
         let folder = process::new_folder(name);
         std::fs::create_dir(folder.join("store")).unwrap();
         Self {
-            ca: Ca::start(web),
+            ca: ca(web),
             upstream: Upstream::start(),
             storage: folder.join("store/acme.json"),
             folder,

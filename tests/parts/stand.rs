@@ -166,7 +166,12 @@ impl<'c> Stand<'c> {
 
     /// Applies an IngressRoute of our group. `tls` is YAML: `{certResolver: le}`.
     pub fn route(&self, name: &str, rule: &str, tls: &str) {
-        self.cluster.apply(&route("routecert.dev", &self.routes, name, rule, tls));
+        self.cluster.apply(&self.manifest(name, rule, tls));
+    }
+
+    /// What [`Self::route`] applies, for many at once.
+    pub fn manifest(&self, name: &str, rule: &str, tls: &str) -> String {
+        route("routecert.dev", &self.routes, name, rule, tls)
     }
 
     /// The same in Traefik's group.
@@ -234,6 +239,30 @@ impl<'c> Stand<'c> {
             .and_then(|condition| condition["reason"].as_str())
             .map(str::to_owned)
             .ok_or_else(|| format!("no condition Ready: {}", object["status"]))
+    }
+
+    /// Writes that certificates led to so far, as the audit log has it, by what was written: `state`,
+    /// `certificate`, `challenges` and `AcmeCertificate`. Account, Lease, Events, copies and the
+    /// status of routes are left out.
+    pub fn writes(&self) -> BTreeMap<&'static str, usize> {
+        let mut writes = BTreeMap::new();
+        let account = "routecert-controller";
+        for event in self.cluster.asked_by(&self.settings.controller_namespace, account) {
+            let of = |key: &str| event["objectRef"][key].as_str().unwrap_or_default();
+            let what = match (of("resource"), of("name")) {
+                ("acmecertificates", _) => "AcmeCertificate",
+                ("secrets", name) if name.starts_with("routecert-state-") => "state",
+                ("secrets", _) if of("namespace") == self.settings.certificates_namespace => {
+                    "certificate"
+                }
+                ("configmaps", name) if name.starts_with("routecert-challenges-") => "challenges",
+                _ => continue,
+            };
+            if !matches!(event["verb"].as_str(), Some("get" | "list" | "watch")) {
+                *writes.entry(what).or_default() += 1;
+            }
+        }
+        writes
     }
 
     /// [`wait::eventually`] with this stand's logs.

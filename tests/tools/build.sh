@@ -30,7 +30,10 @@ build() {
   shift
   for package in "$@"; do
     name=${package##*/}
-    case $package in go.etcd.io/etcd/server/v3) name=etcd ;; esac
+    case $package in
+      go.etcd.io/etcd/server/v3) name=etcd ;;
+      .) name=$module ;;
+    esac
     echo "tools: building $name ($((SECONDS - started)) s)" >&2
     (cd "$here" && go build -trimpath -ldflags "-s -w $flags" -o "$work/$name" "$package") >&2
   done
@@ -45,6 +48,8 @@ case $module in
     build "" github.com/letsencrypt/pebble/v2/cmd/{pebble,pebble-challtestsrv} ;;
   step-ca)
     build "" github.com/smallstep/certificates/cmd/step-ca ;;
+  lego)
+    build "" . ;;
   traefik)
     traefik=github.com/traefik/traefik/v3
     (cd "$here" && go mod download "$traefik") >&2

@@ -26,9 +26,21 @@ pub(in crate::controller) struct Shown {
 }
 
 /// What is kept of an AcmeCertificate of the API server: there may be very many.
-struct Observed {
+pub(super) struct Observed {
     version: Option<Box<str>>,
     digest: Digest,
+}
+
+impl Observed {
+    fn of(object: &AcmeCertificate) -> Self {
+        let version = object.resource_version().map(Into::into);
+        Self { version, digest: digest(&object.spec, object.status.as_ref()) }
+    }
+
+    /// Versions of one object are numbers that grow.
+    fn number(&self) -> Option<u64> {
+        self.version.as_ref()?.parse().ok()
+    }
 }
 
 /// Of spec and status.
@@ -84,6 +96,21 @@ impl Certificates {
         stream::select_all(watches).boxed()
     }
 
+    /// Whether what is shown already will do for a moment: the certificate is as ready as before,
+    /// and no failure is new. `None`: nothing is shown yet.
+    pub(super) fn says_as_much(&self, id: &Id, shown: Option<&Shown>) -> Option<bool> {
+        let before = self.desired.get(&self.place(id)?)?;
+        let (one, other) = (&before.status, &shown?.status);
+        Some(
+            (&one.ready, &one.not_after, &one.last_error)
+                == (&other.ready, &other.not_after, &other.last_error),
+        )
+    }
+
+    pub(super) fn place(&self, id: &Id) -> Option<Place> {
+        Some(place(self.namespaces.get(id)?.clone(), id))
+    }
+
     /// Returns the place to look at, if there is one.
     pub(super) fn take(&mut self, id: Id, shown: Option<Shown>) -> Option<Place> {
         let Some(shown) = shown else {
@@ -102,9 +129,12 @@ impl Certificates {
         match seen {
             Seen::Put(object) => {
                 let place = (object.namespace().unwrap_or_default(), object.name_any());
-                let version = object.resource_version().map(Into::into);
-                let digest = digest(&object.spec, object.status.as_ref());
-                self.observed.insert(place.clone(), Observed { version, digest });
+                let seen = Observed::of(&object);
+                // What we wrote meanwhile is told next.
+                if self.observed.get(&place).is_some_and(|known| known.number() > seen.number()) {
+                    return Vec::new();
+                }
+                self.observed.insert(place.clone(), seen);
                 vec![place]
             }
             Seen::Gone { namespace, name } => {
@@ -139,26 +169,37 @@ impl Certificates {
         self.observed.keys().chain(self.desired.keys()).cloned().collect()
     }
 
-    pub(super) async fn write(&self, namespace: &str, name: &str) -> Result<(), store::Error> {
+    /// Returns what is there now, if it is another than before; it is to be [noted](Self::note).
+    pub(super) async fn write(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Observed>, store::Error> {
         let place = (namespace.to_owned(), name.to_owned());
         // Where nothing is watched, or not yet, it is not known what is there.
         if !self.synced.contains(&None) && !self.synced.contains(&Some(place.0.clone())) {
-            return Ok(());
+            return Ok(None);
         }
         let api: Api<AcmeCertificate> = Api::namespaced(self.client.clone(), namespace);
         let written = match (self.desired.get(&place), self.observed.get(&place)) {
-            (Some(shown), None) => self.create(&api, name, shown).await,
+            (Some(shown), None) => self.create(&api, name, shown).await.map(Some),
             (Some(shown), Some(observed)) if !shows(observed, shown) => {
                 let object = self.object(name, shown, observed.version.as_deref());
-                api.replace(name, &PostParams::default(), &object).await.map(drop)
+                api.replace(name, &PostParams::default(), &object).await.map(Some)
             }
             (None, Some(_)) if self.complete && is_ours(name) => {
-                api.delete(name, &DeleteParams::default()).await.map(drop)
+                api.delete(name, &DeleteParams::default()).await.map(|_| None)
             }
-            _ => Ok(()),
+            _ => Ok(None),
         };
         let object = || format!("AcmeCertificate {namespace}/{name}");
-        written.map_err(|error| store::Error::of(object(), &error))
+        let written = written.map_err(|error| store::Error::of(object(), &error))?;
+        Ok(written.as_ref().map(Observed::of))
+    }
+
+    /// Our watch tells of it later.
+    pub(super) fn note(&mut self, namespace: String, name: String, written: Observed) {
+        self.observed.insert((namespace, name), written);
     }
 
     async fn create(
@@ -166,7 +207,7 @@ impl Certificates {
         api: &Api<AcmeCertificate>,
         name: &str,
         shown: &Shown,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<AcmeCertificate, kube::Error> {
         let object = self.object(name, shown, None);
         match api.create(&PostParams::default(), &object).await {
             // There, but without our label: edited by hand.
@@ -174,9 +215,9 @@ impl Certificates {
                 let present = api.get(name).await?;
                 let version = present.resource_version();
                 let object = self.object(name, shown, version.as_deref());
-                api.replace(name, &PostParams::default(), &object).await.map(drop)
+                api.replace(name, &PostParams::default(), &object).await
             }
-            made => made.map(drop),
+            made => made,
         }
     }
 

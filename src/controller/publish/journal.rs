@@ -11,7 +11,7 @@ use crate::controller::publish::News;
 pub(in crate::controller) async fn log(mut news: mpsc::UnboundedReceiver<News>) {
     let mut told: BTreeMap<Id, String> = BTreeMap::new();
     while let Some(item) = news.recv().await {
-        let News::Certificate { id, shown } = item else { continue };
+        let News::Certificate { id, shown, .. } = item else { continue };
         let Some(shown) = shown else {
             told.remove(&id);
             continue;
