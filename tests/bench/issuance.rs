@@ -7,7 +7,9 @@
 //! `routecert` than the one that cargo built.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
+    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints, and stops when something is odd"

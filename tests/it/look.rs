@@ -125,6 +125,15 @@ pub(crate) async fn challenges(stand: &Stand<'_>) -> Result<usize, String> {
     Ok(list.items.into_iter().map(|map| map.data.unwrap_or_default().len()).sum())
 }
 
+/// Waits until no answer is left in the challenge table.
+#[track_caller]
+pub(crate) fn no_answers<'a>(stand: &'a Stand<'_>) -> impl Future<Output = ()> + 'a {
+    stand.eventually("an empty challenge table", async move || match challenges(stand).await? {
+        0 => Ok(()),
+        left => Err(format!("{left} answers")),
+    })
+}
+
 /// `resourceVersion` of every object that the program writes in the stand's namespaces, by kind,
 /// namespace and name. The Lease is not among them: it is written all the time.
 pub(crate) fn versions(stand: &Stand<'_>) -> BTreeMap<String, String> {

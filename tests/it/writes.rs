@@ -51,6 +51,7 @@ async fn since(stand: &Stand<'_>, before: &Writes, certificates: usize) -> Write
 }
 
 /// As a person does, in the record of the only certificate.
+#[expect(clippy::disallowed_methods, reason = "by the clock of the person")]
 async fn ask_for_renewal(stand: &Stand<'_>) {
     let namespace = &stand.settings.controller_namespace;
     let secrets: Api<Secret> = Api::namespaced(stand.client.clone(), namespace);
@@ -92,7 +93,7 @@ async fn of_many_certificates_at_once_the_challenge_writes_are_shared() {
     for number in 0..MANY {
         let name = format!("host-{number}");
         let rule = format!("Host(`{name}.example.com`)");
-        write!(routes, "{}---\n", stand.manifest(&name, &rule, LE)).unwrap();
+        writeln!(routes, "{}---", stand.manifest(&name, &rule, LE)).unwrap();
     }
     stand.cluster.apply(&routes);
     let (_proxy, _controller) = (stand.start_proxy(), stand.start_controller());
@@ -103,6 +104,5 @@ async fn of_many_certificates_at_once_the_challenge_writes_are_shared() {
     stand.eventually("all certificates", all).await;
     let writes = since(&stand, &Writes::new(), MANY).await;
     let total = writes.values().sum::<usize>();
-    println!("{writes:?}");
     assert!(2 * total <= 11 * MANY, "5.5 a certificate at most: {writes:?}");
 }
